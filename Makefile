@@ -1,0 +1,37 @@
+# The menu: `make` prints it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint style nano clean
+
+help:  ## Print this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# tahoe-x1 is the oracle of the tests; its own dependencies need a GPU, so it comes without them.
+$(VENV)/.installed: setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[train,dev]'
+	$(BIN)/python -m pip install -q --no-deps tahoe-x1==1.0.0
+	touch $@
+
+install: $(VENV)/.installed  ## Create .venv and install everything
+
+quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/hf, print what it got
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/quickstart.py
+
+test: $(VENV)/.installed  ## Run the test suite
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q
+
+nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/pretrain_nano.py
+
+lint: $(VENV)/.installed  ## Check style without changing anything
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+style: $(VENV)/.installed  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:  ## Remove run outputs and caches
+	rm -rf runs .pytest_cache .ruff_cache build

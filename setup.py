@@ -1,0 +1,57 @@
+"""Packaging: a light base for serving, extras for training, GPUs and development."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "tahoe_distill/__init__.py").read_text(), re.MULTILINE)[1]
+
+BASE = [
+    "torch>=2.4",
+    "transformers>=4.51",
+    "safetensors>=0.4",
+    "huggingface_hub>=0.28",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "anndata>=0.10.8",
+    "scanpy>=1.10",
+    "scikit-learn>=1.4",
+    "pyyaml>=6",
+    "tqdm>=4.66",
+]
+# llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
+TRAIN = ["llm-foundry==0.22.0"]
+
+setup(
+    name="tahoe-distill",
+    version=VERSION,
+    description="Distil Tahoe-x1 single-cell foundation models into small Hugging Face students",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
+    package_data={"tahoe_distill.teacher": ["nano/*"]},
+    python_requires=">=3.10,<3.13",
+    install_requires=BASE,
+    extras_require={
+        "train": TRAIN,
+        "gpu": [*TRAIN, "flash-attn>=2.7"],
+        "dev": ["pytest>=8", "ruff>=0.8", "tensorboard>=2.15"],
+    },
+    entry_points={
+        "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],
+        "llmfoundry_models": ["tahoe_distill = tahoe_distill.training.model:TahoeDistillModel"],
+        "llmfoundry_dataloaders": ["tahoe_mds = tahoe_distill.training.dataloader:build_tahoe_mds_dataloader"],
+        "llmfoundry_callbacks": ["distillation = tahoe_distill.training.steps_callback:DistillationCallback"],
+        "llmfoundry_callbacks_with_config": ["hf_student = tahoe_distill.training.export_callback:HFStudentCallback"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+    ],
+)

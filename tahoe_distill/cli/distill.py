@@ -1,0 +1,81 @@
+"""Entry point of a training run: arguments, early checks, then llm-foundry."""
+
+import argparse
+import logging
+import os
+import sys
+
+import yaml
+
+log = logging.getLogger(__name__)
+
+
+def parse(argv=None):
+    """The config path and the ``key=value`` overrides.
+
+    Raises:
+        SystemExit: Where no config was given.
+    """
+    parser = argparse.ArgumentParser(
+        prog="composer scripts/distill.py",
+        description="Distil a Tahoe-x1 teacher into a student, as the YAML says.",
+        epilog="example:\n  composer scripts/distill.py -f configs/quickstart.yaml max_duration=100ba",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-f", "--file", dest="config", help="the run's YAML")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
+    args = parser.parse_intermixed_args(argv)
+    overrides = list(args.overrides)
+    if args.config is None and overrides and "=" not in overrides[0]:
+        args.config = overrides.pop(0)
+    if args.config is None:
+        parser.error("no config given; expected -f CONFIG, such as -f configs/quickstart.yaml")
+    return args.config, overrides
+
+
+def check(path, overrides):
+    """Find what can be found wrong without loading anything heavy; return the YAML's content.
+
+    Raises:
+        FileNotFoundError: When the config is missing.
+        ValueError: When it cannot be read as a mapping, or an override is not ``key=value``.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"the config {path} does not exist; expected a YAML such as configs/quickstart.yaml")
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"the config {path} is not readable YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"the config {path} holds a {type(content).__name__}; expected keys such as model: and train_loader:")
+    wrong = [override for override in overrides if "=" not in override]
+    if wrong:
+        raise ValueError(f"cannot read the override {wrong[0]!r}; expected key=value, such as max_duration=100ba")
+    return content
+
+
+def with_defaults(content, overrides):
+    """Overrides with what every run of this project needs and the YAML does not say put first."""
+    callbacks = content.get("callbacks") or {}
+    return overrides if "distillation" in callbacks else ["callbacks.distillation={}", *overrides]
+
+
+def main(argv=None):
+    """Run it; a problem with the input ends in one paragraph on stderr and exit code 1."""
+    path, overrides = parse(argv)
+    # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
+    os.environ.setdefault("FSDP_VERSION", "2")
+    try:
+        overrides = with_defaults(check(path, overrides), overrides)
+        from llmfoundry.command_utils.train import train_from_yaml
+
+        train_from_yaml(path, overrides)
+    except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
+        if os.environ.get("TAHOE_DISTILL_TRACEBACK"):
+            raise
+        logging.basicConfig(level=logging.WARNING)
+        log.debug("traceback", exc_info=True)
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"distill: error: {message}\n(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)", file=sys.stderr, flush=True)
+        sys.exit(1)

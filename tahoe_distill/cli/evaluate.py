@@ -1,0 +1,79 @@
+"""Compare a student with its teacher on labelled cells: cosines, label transfer, speed."""
+
+import json
+from pathlib import Path
+
+EXAMPLE = (
+    "tahoe-distill evaluate --student runs/quickstart/hf --teacher tx1-nano --reference train.h5ad "
+    "--adata heldout.h5ad --label-key cell_type"
+)
+
+
+def add_arguments(parser):
+    """Arguments of the subcommand."""
+    parser.add_argument("--student", required=True, help="folder or hub id of an exported student")
+    parser.add_argument("--teacher", required=True, help="release folder, hub id, converted folder, or tx1-nano")
+    parser.add_argument("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
+    parser.add_argument("--adata", required=True, help="h5ad of held-out cells")
+    parser.add_argument("--reference", required=True, help="h5ad of labelled cells whose labels are carried over")
+    parser.add_argument("--label-key", required=True, help="obs column with the labels")
+    parser.add_argument("--gene-key", help="var column with gene ids (found by itself)")
+    parser.add_argument("--layer", help="layer with the counts instead of X")
+    parser.add_argument("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
+    parser.add_argument("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
+    parser.add_argument("--out", help="write the numbers as JSON here")
+
+
+def run(args):
+    """Evaluate, print a table, write JSON."""
+    import anndata
+
+    from tahoe_distill.evaluation import evaluate
+    from tahoe_distill.models import Tx1Model, Tx1Processor
+    from tahoe_distill.teacher import load_teacher
+
+    teacher = load_teacher(args.teacher, args.size)
+    student = (Tx1Model.from_pretrained(args.student).eval(), Tx1Processor.from_pretrained(args.student))
+    query, reference = anndata.read_h5ad(args.adata), anndata.read_h5ad(args.reference)
+    pair = (teacher.model, teacher.processor)
+    report = evaluate(student, pair, query, reference, args.label_key, args.gene_key, args.layer)
+    if args.out:
+        Path(args.out).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    print(format_report(report))
+    if args.swap:
+        _check_swap(report, args.swap_threshold)
+
+
+def format_report(report):
+    """The report as a table for people."""
+    cosine = "different spaces" if report.cosine is None else f"{report.cosine:.4f}"
+    centered = "different spaces" if report.cosine is None else f"{report.centered_cosine:.4f}"
+    swap = "different spaces" if report.swap_macro_f1 is None else f"{report.swap_macro_f1:.3f}"
+    rows = [
+        ("", "teacher", "student"),
+        ("parameters", f"{report.teacher_parameters:,}", f"{report.student_parameters:,}"),
+        (
+            "  outside the gene table",
+            f"{report.teacher_parameters_outside_genes:,}",
+            f"{report.student_parameters_outside_genes:,}",
+        ),
+        ("cosine, centered", "", centered),
+        ("cosine, plain", "", cosine),
+        ("label transfer, macro-F1", f"{report.teacher_macro_f1:.3f}", f"{report.student_macro_f1:.3f}"),
+        ("  by the teacher's neighbours", "", swap),
+        ("label transfer, accuracy", f"{report.teacher_accuracy:.3f}", f"{report.student_accuracy:.3f}"),
+        ("cells per second", f"{report.teacher_cells_per_second:.0f}", f"{report.student_cells_per_second:.0f}"),
+    ]
+    lines = [f"{name:<31}{teacher:>12}{student:>18}" for name, teacher, student in rows]
+    return "\n".join([f"{report.cells} held-out cells", *lines])
+
+
+def _check_swap(report, threshold):
+    if report.swap_macro_f1 is None:
+        raise ValueError("the swap test needs a student that answers in its teacher's space (projection_dim)")
+    kept = report.swap_macro_f1 / report.teacher_macro_f1
+    if kept < threshold:
+        raise ValueError(
+            f"a classifier fitted on teacher vectors keeps {kept:.3f} of its macro-F1 on student vectors; expected at "
+            f"least {threshold}: do not replace this teacher by this student"
+        )

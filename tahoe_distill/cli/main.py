@@ -1,0 +1,51 @@
+"""`tahoe-distill`: one subcommand per module of this package."""
+
+import argparse
+import importlib
+import logging
+import sys
+
+# Subcommand -> (module of tahoe_distill.cli, one line of help). A module has `add_arguments(parser)` and `run(args)`.
+COMMANDS = {
+    "prepare": ("prepare", "write MDS shards from h5ad files"),
+    "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
+    "embed": ("embed", "embed an h5ad with a student or teacher"),
+    "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
+}
+
+
+def build_parser():
+    """The whole command's argument parser."""
+    parser = argparse.ArgumentParser(prog="tahoe-distill", description="Distil Tahoe-x1 and embed cells with students.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log details")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (module_name, help_text) in COMMANDS.items():
+        module = importlib.import_module(f"tahoe_distill.cli.{module_name}")
+        sub = commands.add_parser(
+            name,
+            help=help_text,
+            description=module.__doc__,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv=None):
+    """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        args.run(args)
+    except (ValueError, OSError, ImportError) as error:
+        if args.verbose:
+            logging.exception("tahoe-distill %s failed", args.command)
+        print(f"tahoe-distill {args.command}: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

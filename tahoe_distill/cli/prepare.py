@@ -1,0 +1,70 @@
+"""Write MDS shards for training from h5ad files, zarr stores and 10x .h5 files."""
+
+from tqdm import tqdm
+
+EXAMPLE = "tahoe-distill prepare cells/*.h5ad --vocab vocab.json --out shards --keep cell_type --split-by donor"
+
+
+def add_arguments(parser):
+    """Arguments of the subcommand."""
+    parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores or 10x .h5 files; globs are expanded")
+    parser.add_argument("--out", required=True, help="folder to write; must not exist")
+    parser.add_argument("--vocab", required=True, help="vocab.json of the teacher")
+    parser.add_argument(
+        "--val-fraction", type=float, default=0.1, help="share of the cells for validation (%(default)s)"
+    )
+    parser.add_argument("--split-by", metavar="COLUMN", help="obs column whose groups stay whole in one split")
+    parser.add_argument("--seed", type=int, default=17, help="decides the split (%(default)s)")
+    parser.add_argument("--layer", help="layer to read instead of X; raw for raw.X")
+    parser.add_argument("--gene-key", metavar="COLUMN", help="var column with Ensembl ids (found by itself)")
+    parser.add_argument("--symbols", metavar="FILE", help="JSON, CSV or TSV of gene symbol and Ensembl id")
+    parser.add_argument("--keep", nargs="+", default=(), metavar="COLUMN", help="obs columns to carry along")
+    parser.add_argument("--teacher-key", metavar="KEY", help="obsm key of a teacher embedding to carry along")
+    parser.add_argument("--min-genes", type=int, default=1, help="drop cells with fewer expressed genes (%(default)s)")
+    parser.add_argument("--format", choices=("typed", "tahoe"), default="typed", help="column encoding (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    parser.add_argument("--compression", default="zstd:3", help="MDS compression, or none (%(default)s)")
+    parser.add_argument("--chunk-cells", type=int, default=16384, help="cells written at once (%(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args):
+    """Prepare and print what was written."""
+    # Imported here: streaming takes seconds, and `--help` must not.
+    from tahoe_distill.data.prepare import prepare_shards
+
+    metadata = prepare_shards(
+        args.inputs,
+        args.out,
+        args.vocab,
+        val_fraction=args.val_fraction,
+        split_by=args.split_by,
+        seed=args.seed,
+        layer=args.layer,
+        gene_key=args.gene_key,
+        symbols=args.symbols,
+        keep=args.keep,
+        teacher_key=args.teacher_key,
+        min_genes=args.min_genes,
+        format=args.format,
+        workers=args.workers,
+        compression=None if args.compression == "none" else args.compression,
+        chunk_cells=args.chunk_cells,
+        progress=not args.quiet,
+    )
+    tqdm.write(summary(args.out, metadata))
+
+
+def summary(out, metadata):
+    """A paragraph for people: cells by split, drops, genes and counts matched, examples that did not match."""
+    cells = metadata["cells"]
+    lines = [
+        f"{out}: {cells['train']} cells for training, {cells['val']} for validation, {cells['dropped']} dropped "
+        f"in {metadata['seconds']} s; {metadata['counts_matched']:.1%} of the counts are of genes in the vocabulary"
+    ]
+    for item in metadata["inputs"]:
+        genes = item["gene_report"]
+        text = f"  {item['path']}: {item['values']}, {genes['matched']} of {genes['genes']} genes ({genes['column']})"
+        examples = ", ".join(genes["unmatched_examples"][:5])
+        lines.append(f"{text}; not matched: {examples}" if examples else text)
+    return "\n".join(lines)

@@ -1,0 +1,297 @@
+"""Cells to batches: binning, context, masking and padding, for whole batches and without touching the input."""
+
+import numpy as np
+import torch
+
+from tahoe_distill.data import draws
+from tahoe_distill.data.augment import Augment
+from tahoe_distill.data.binning import bin_cells
+from tahoe_distill.data.drugs import DrugTable
+from tahoe_distill.data.options import plain
+from tahoe_distill.data.schema import EPOCH, EXPRESSIONS, GENES, ID, SAMPLE, TEACHER
+from tahoe_distill.models.processing_tx1 import choose_genes, log_normalize
+
+# What a random number is for; part of its key.
+_MASK, _PROBABILITY, _CONTEXT, _STUDENT, _UNEXPRESSED, _AUGMENT = range(6)
+
+
+class Tx1Collator:
+    """Collate samples of Tahoe-x1 shards.
+
+    Option names and defaults are those of upstream's ``DataCollator``; ``seed``, ``deterministic``,
+    ``student_max_length`` and ``augment`` are ours.
+
+    Args:
+        vocab: A :class:`GeneVocab`.
+        max_length: Context: longest row, special tokens included.
+        student_max_length: Context of the student; where smaller, batches carry a student's view too.
+        do_padding: Must stay true; kept because upstream's configurations name it.
+        unexp_padding: Fill short cells with random unexpressed genes at 0 instead of padding.
+        pad_token_id: Number of the padding token; the vocabulary's when left out.
+        pad_value: Expression value of padding and special tokens.
+        do_mlm: Mask genes.
+        do_binning: Bin expression per cell.
+        log_transform: Log-normalise instead of binning.
+        target_sum: Total that ``log_transform`` scales a cell to.
+        mlm_probability: Share of a cell's genes to mask, or a list to draw one from for each cell.
+        mask_value: Expression value of masked genes.
+        sampling: Draw a random subset where a cell exceeds the context; otherwise its first genes are taken.
+        reserve_keys: Sample columns to carry along.
+        keep_first_n_tokens: Special tokens at the start: never binned, masked or dropped.
+        num_bins: Expression bins, the zero bin included.
+        right_binning: Side of the bin edges.
+        use_chem_token: Put ``<drug>`` after the first token and give ``drug_ids``.
+        drug_to_id_path: JSON file of drug name to number, or upstream's ``{remote, local}``.
+        seed: Seed of all randomness.
+        deterministic: For evaluation: the choice of genes depends on the cell alone, masks not on the epoch.
+        augment: See :class:`tahoe_distill.data.augment.Augment`.
+
+    Raises:
+        ValueError: For options that contradict each other or lie out of range.
+    """
+
+    def __init__(
+        self,
+        vocab,
+        max_length,
+        *,
+        student_max_length=None,
+        do_padding=True,
+        unexp_padding=False,
+        pad_token_id=None,
+        pad_value=-2,
+        do_mlm=True,
+        do_binning=True,
+        log_transform=False,
+        target_sum=10000,
+        mlm_probability=0.15,
+        mask_value=-1,
+        sampling=True,
+        reserve_keys=(),
+        keep_first_n_tokens=1,
+        num_bins=51,
+        right_binning=False,
+        use_chem_token=False,
+        drug_to_id_path=None,
+        seed=17,
+        deterministic=False,
+        augment=None,
+    ):
+        self.vocab = vocab
+        self.max_length = int(max_length)
+        self.unexp_padding = unexp_padding
+        self.pad_token_id = vocab["<pad>"] if pad_token_id is None else pad_token_id
+        self.pad_value = pad_value
+        self.do_mlm = do_mlm
+        self.do_binning = do_binning
+        self.log_transform = log_transform
+        self.target_sum = target_sum
+        self.mlm_probability = plain(mlm_probability)
+        self.mask_value = mask_value
+        self.sampling = sampling
+        self.reserve_keys = [reserve_keys] if isinstance(reserve_keys, str) else list(reserve_keys)
+        self.keep_first_n_tokens = keep_first_n_tokens
+        self.num_bins = num_bins
+        self.right_binning = right_binning
+        self.use_chem_token = use_chem_token
+        self.seed = int(seed)
+        self.deterministic = deterministic
+        self.augment = Augment.from_options(plain(augment)) if augment else None
+        carries_student = student_max_length is not None and student_max_length < self.max_length
+        self.student_max_length = int(student_max_length) if carries_student else None
+        self._check(do_padding, drug_to_id_path, student_max_length)
+        self.drugs = DrugTable.load(drug_to_id_path) if use_chem_token else None
+        self._genes = np.sort([n for token, n in vocab.tokens.items() if not token.startswith("<")]).astype(np.int64)
+
+    def _check(self, do_padding, drug_to_id_path, student_max_length):
+        keep, probabilities = self.keep_first_n_tokens, np.atleast_1d(self.mlm_probability)
+        problems = {
+            "do_padding: false is not supported: a batch is one tensor": not do_padding,
+            "do_binning and log_transform exclude each other; switch one off": self.do_binning and self.log_transform,
+            f"mlm_probability must lie between 0 and 1, found {self.mlm_probability}": self.do_mlm
+            and not (probabilities.size and (probabilities > 0).all() and (probabilities < 1).all()),
+            f"keep_first_n_tokens must lie in 0 … max_length - 1 ({self.max_length - 1}), found {keep}": not 0
+            <= keep
+            < self.max_length,
+            f"student_max_length must exceed keep_first_n_tokens ({keep}), found {student_max_length}": (
+                student_max_length is not None and student_max_length <= keep
+            ),
+            f"num_bins must be at least 3, found {self.num_bins}": self.num_bins < 3,
+            "use_chem_token needs keep_first_n_tokens of 2 or more, for <cls> and <drug>": self.use_chem_token
+            and keep < 2,
+            "use_chem_token needs drug_to_id_path": self.use_chem_token and drug_to_id_path is None,
+            "drug_to_id_path is given, but use_chem_token is off": drug_to_id_path is not None
+            and not self.use_chem_token,
+            "use_chem_token needs <drug> in the vocabulary": self.use_chem_token and "<drug>" not in self.vocab,
+            f"reserve_keys names {TEACHER!r}, but augmented cells have no stored teacher embedding; "
+            "leave one of the two out": self.augment is not None and TEACHER in self.reserve_keys,
+        }
+        for message, found in problems.items():
+            if found:
+                raise ValueError(f"collator: {message}")
+
+    def __call__(self, samples):
+        """Collate.
+
+        Args:
+            samples: Mappings with ``genes`` and ``expressions`` (n,), special token first, and other columns.
+
+        Returns:
+            Dict, cells first: ``gene`` (C, G) int64, ``expr`` (C, G) with masked positions at ``mask_value``,
+            ``expr_target`` (C, G), ``expr_raw`` (C, G), ``gen_mask`` (C, G) bool, ``drug_ids`` (C,) where used, the
+            student's view where its context is smaller, and the reserved columns.
+        """
+        epochs, ids = self._identities(samples)
+        cells = self._cells(samples, epochs, ids)
+        values = self._transform([raw for _, raw in cells])
+        chosen = self._contexts(cells, epochs, ids)
+        arrays = self._rows(cells, values, chosen)
+        mask = self._masks(arrays, epochs, ids)
+        arrays["gen_mask"] = mask
+        arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
+        batch = {
+            name: torch.from_numpy(arrays[name]) for name in ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
+        }
+        if self.use_chem_token:
+            batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
+        if self.student_max_length is not None:
+            batch.update(self._student_view(arrays, epochs, ids))
+        return {**batch, **{key: self._column(samples, key) for key in self.reserve_keys}}
+
+    def _identities(self, samples):
+        """Epoch and dataset-wide number of each sample; a plain list of samples counts as epoch 0."""
+        ids = [int(sample.get(SAMPLE, sample.get(ID, row))) for row, sample in enumerate(samples)]
+        epochs = [0 if self.deterministic else int(sample.get(EPOCH, 0)) for sample in samples]
+        return epochs, ids
+
+    def _cells(self, samples, epochs, ids):
+        """``(genes, raw expression)`` of each sample as arrays, drug token inserted and cells augmented."""
+        cells = [(_array(sample[GENES], np.int64), _array(sample[EXPRESSIONS], np.float32)) for sample in samples]
+        if self.use_chem_token:
+            drug = self.vocab["<drug>"]
+            cells = [(np.insert(genes, 1, drug), np.insert(raw, 1, self.pad_value)) for genes, raw in cells]
+        if self.augment is None:
+            return cells
+        keep = self.keep_first_n_tokens
+        rngs = draws.generators(draws.keys(self.seed, epochs, ids, _AUGMENT))
+        bodies = self.augment.apply([(genes[keep:], raw[keep:]) for genes, raw in cells], rngs)
+        return [
+            (np.concatenate([genes[:keep], body]), np.concatenate([raw[:keep], counts]))
+            for (genes, raw), (body, counts) in zip(cells, bodies)
+        ]
+
+    def _transform(self, raws):
+        """Model values of each cell: the special tokens' as they are, the genes' binned or log-normalised."""
+        keep = self.keep_first_n_tokens
+        if self.do_binning:
+            return bin_cells(raws, keep, self.num_bins, self.right_binning)
+        if self.log_transform:
+            return [np.concatenate([raw[:keep], log_normalize(raw[keep:], self.target_sum)]) for raw in raws]
+        return raws
+
+    def _contexts(self, cells, epochs, ids):
+        """Positions to use of each cell, or None for all of them."""
+        chosen = [None] * len(cells)
+        keys = draws.keys(self.seed, epochs, ids, _CONTEXT)
+        for row, (genes, _) in enumerate(cells):
+            if genes.size > self.max_length:
+                chosen[row] = self._subset(genes, genes.size, self.max_length, keys[row])
+        return chosen
+
+    def _subset(self, genes, size, count, key):
+        """``count`` of the first ``size`` positions: the special tokens, and genes chosen at random or by the cell."""
+        keep = self.keep_first_n_tokens
+        if self.deterministic:
+            picked = choose_genes(genes[keep:size], count - keep)
+        elif self.sampling:
+            picked = np.sort(draws.smallest(draws.words(np.array([key]), size - keep)[0], count - keep))
+        else:
+            return np.arange(count)
+        return np.concatenate([np.arange(keep), picked + keep])
+
+    def _rows(self, cells, values, chosen):
+        """``gene``, ``expr_target``, ``expr_raw`` (C, G), padded, and ``lengths`` (C,)."""
+        lengths = np.array([min(genes.size, self.max_length) for genes, _ in cells])
+        shape = (len(cells), int(lengths.max()))
+        gene = np.full(shape, self.pad_token_id, dtype=np.int64)
+        target = np.full(shape, self.pad_value, dtype=np.float32)
+        raws = np.full(shape, self.pad_value, dtype=np.float32)
+        for row, ((genes, raw), value, positions) in enumerate(zip(cells, values, chosen)):
+            part = slice(None) if positions is None else positions
+            gene[row, : lengths[row]] = genes[part]
+            target[row, : lengths[row]] = value[part]
+            raws[row, : lengths[row]] = raw[part]
+        arrays = {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}
+        return arrays
+
+    def _masks(self, arrays, epochs, ids):
+        """(C, G) bool; also fills with unexpressed genes first, which may be masked like any other."""
+        if self.unexp_padding:
+            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, _UNEXPRESSED))
+        keep, lengths = self.keep_first_n_tokens, arrays["lengths"]
+        mask = np.zeros(arrays["gene"].shape, dtype=bool)
+        if not self.do_mlm:
+            return mask
+        counts = ((lengths - keep) * self._probabilities(epochs, ids)).astype(np.int64)
+        words = draws.words(draws.keys(self.seed, epochs, ids, _MASK), mask.shape[1] - keep)
+        for row in np.flatnonzero(counts > 0):
+            mask[row, keep + draws.smallest(words[row, : lengths[row] - keep], counts[row])] = True
+        return mask
+
+    def _probabilities(self, epochs, ids):
+        if not isinstance(self.mlm_probability, list):
+            return self.mlm_probability
+        drawn = draws.uniforms(draws.keys(self.seed, epochs, ids, _PROBABILITY)) * len(self.mlm_probability)
+        return np.asarray(self.mlm_probability)[drawn.astype(np.int64)]
+
+    def _fill_unexpressed(self, arrays, keys):
+        """Give rows that are not full random genes that the cell does not express, at 0."""
+        width = arrays["gene"].shape[1]
+        for row in np.flatnonzero(arrays["lengths"] < width):
+            start = arrays["lengths"][row]
+            free = np.setdiff1d(self._genes, arrays["gene"][row, :start], assume_unique=True)
+            picked = free[draws.smallest(draws.words(keys[row : row + 1], free.size)[0], width - start)]
+            stop = start + picked.size
+            arrays["gene"][row, start:stop] = picked
+            arrays["expr_target"][row, start:stop] = 0
+            arrays["expr_raw"][row, start:stop] = 0
+            arrays["lengths"][row] = stop
+
+    def _student_view(self, arrays, epochs, ids):
+        """The same cells cut to the student's context: a subset of the teacher's positions, and where it lies."""
+        lengths = np.minimum(arrays["lengths"], self.student_max_length)
+        index = np.zeros((len(ids), int(lengths.max())), dtype=np.int64)
+        keys = draws.keys(self.seed, epochs, ids, _STUDENT)
+        for row, (count, full) in enumerate(zip(lengths, arrays["lengths"])):
+            cut = count < full
+            index[row, :count] = self._subset(arrays["gene"][row], full, count, keys[row]) if cut else np.arange(count)
+        padding = np.arange(index.shape[1]) >= lengths[:, None]
+        fills = {"gene": self.pad_token_id, "expr": self.pad_value, "expr_target": self.pad_value, "gen_mask": False}
+        view = {
+            f"student_{name}": torch.from_numpy(np.where(padding, fill, _taken(arrays[name], index)))
+            for name, fill in ((name, np.asarray(fill, arrays[name].dtype)) for name, fill in fills.items())
+        }
+        return {**view, "student_index": torch.from_numpy(index)}
+
+    def _column(self, samples, key):
+        missing = [sample for sample in samples if key not in sample]
+        if missing:
+            raise ValueError(
+                f"collator: reserve_keys names {key!r}, which the shards do not have; found {', '.join(missing[0])}"
+            )
+        column = [sample[key] for sample in samples]
+        if isinstance(column[0], torch.Tensor):
+            return torch.stack(column)
+        if isinstance(column[0], np.ndarray):
+            return torch.from_numpy(np.stack(column))
+        return torch.tensor(column) if isinstance(column[0], (bool, int, float, np.number)) else column
+
+
+def _taken(array, index):
+    return np.take_along_axis(array, index, axis=1)
+
+
+def _array(value, dtype):
+    """A 1-d NumPy array of a tensor, array or list, shared with it where the type allows."""
+    array = np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, dtype=dtype)
+    return array if array.ndim == 1 else array.reshape(-1)

@@ -1,0 +1,78 @@
+"""Cells to MDS shard files, and shard folders to one index."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import torch
+from streaming import MDSWriter
+
+from tahoe_distill.data.schema import EXPRESSIONS, GENES, ID, INDEX_FILE, TEACHER
+
+SHARD_BYTES = 1 << 25
+_DYNAMIC_1D = {np.uint8: 0, np.uint16: 1, np.uint32: 2}
+
+
+def columns_of(kept, teacher_width, format):
+    """MDS columns of a set of shards.
+
+    Args:
+        kept: Encoding of each kept ``obs`` column, by name.
+        teacher_width: Width of the teacher embedding, or None.
+        format: ``"typed"`` or ``"tahoe"``.
+    """
+    arrays = {GENES: "ndarray:int32", EXPRESSIONS: "ndarray:float32"} if format == "typed" else {}
+    if format == "tahoe":
+        arrays = {GENES: "pkl", EXPRESSIONS: "pkl"}
+    teacher = {TEACHER: f"ndarray:float32:{teacher_width}"} if teacher_width else {}
+    return {**arrays, ID: "int64" if format == "tahoe" else "int", **kept, **teacher}
+
+
+class ShardWriter(MDSWriter):
+    """An MDS writer that leaves no index unless told to: ``finish`` it, or it is as if it had never been.
+
+    Genes and expression skip the general encoder, which costs more than all the rest of a cell.
+    """
+
+    def __exit__(self, exc_type, exc, traceback):
+        if exc_type is None:
+            self.finish()
+        else:
+            self.cancel_future_jobs()
+
+    def encode_sample(self, sample):
+        # Values that are bytes already pass through the encoders untouched.
+        to_bytes = tensor_bytes if self.columns[GENES] == "pkl" else array_bytes
+        return super().encode_sample({**sample, **{name: to_bytes(sample[name]) for name in (GENES, EXPRESSIONS)}})
+
+
+def array_bytes(array):
+    """What MDS's ``ndarray:<dtype>`` encoding gives for a 1-d array: width of the length, length, values."""
+    width = next(kind for kind in _DYNAMIC_1D if array.size <= np.iinfo(kind).max)
+    return bytes([(1 << 2) | _DYNAMIC_1D[width]]) + width(array.size).tobytes() + array.tobytes()
+
+
+def tensor_bytes(array):
+    """What MDS's ``pkl`` encoding gives for the tensors of Tahoe's shards."""
+    wide = torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "i" else array)
+    return pickle.dumps(wide)
+
+
+def merged_index(folder, parts):
+    """Write the index of ``folder`` over the shards of its sub-folders.
+
+    Args:
+        folder: Where ``index.json`` goes.
+        parts: ``(sub-folder, shard entries)`` pairs in order.
+    """
+    shards = []
+    for name, entries in parts:
+        for entry in entries:
+            entry = {**entry}
+            for kind in ("raw_data", "zip_data"):
+                if entry.get(kind):
+                    entry[kind] = {**entry[kind], "basename": f"{name}/{entry[kind]['basename']}"}
+            shards.append(entry)
+    with open(os.path.join(folder, INDEX_FILE), "w", encoding="utf-8") as file:
+        json.dump({"version": 2, "shards": shards}, file, sort_keys=True)

@@ -1,0 +1,108 @@
+"""From whatever a user calls a model to a checked pair of model and processor."""
+
+import json
+import logging
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from ..models import Tx1Model, Tx1Processor
+
+logger = logging.getLogger(__name__)
+
+
+def load_student(source):
+    """Load or unpack a student (or a converted teacher) and check that its parts belong together.
+
+    Args:
+        source: A folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model``
+            and ``processor``.
+
+    Returns:
+        A ``Tx1Model`` and a ``Tx1Processor``.
+
+    Raises:
+        ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the vocabulary
+            does not fit the gene table.
+    """
+    if isinstance(source, (str, Path)):
+        model, processor = _read(str(source))
+    else:
+        model, processor = _unpack(source)
+    _check_vocabulary(model, processor, source)
+    return model, processor
+
+
+def is_path(source):
+    """Whether ``source`` is a folder or hub id rather than loaded objects."""
+    return isinstance(source, (str, Path))
+
+
+def _unpack(source):
+    if isinstance(source, (tuple, list)) and len(source) == 2:
+        model, processor = source
+    elif hasattr(source, "model") and hasattr(source, "processor"):
+        model, processor = source.model, source.processor
+    else:
+        raise ValueError(
+            f"model is a {type(source).__name__}; expected the folder or hub id of an exported student, or a "
+            "(model, processor) pair"
+        )
+    if not hasattr(model, "transformer_encoder") or not hasattr(processor, "encode_rows"):
+        raise ValueError(
+            f"expected a pair of Tx1Model and Tx1Processor, found {type(model).__name__} and "
+            f"{type(processor).__name__}; load them with AutoModel and AutoProcessor, in this order"
+        )
+    return model, processor
+
+
+def _read(source):
+    _check_folder(source)
+    try:
+        model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{source}: model.safetensors cannot be read ({error}); it is truncated or damaged, so download or export "
+            "it again"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"{source}: the weights do not fit config.json: {error}") from error
+    wrong = [f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, info[kind])))}"
+             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(kind)]
+    if wrong:
+        raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
+    return model.eval(), Tx1Processor.from_pretrained(source)
+
+
+def _check_folder(source):
+    """A folder that is there must be ours; anything else is left to the hub."""
+    folder = Path(source)
+    if not folder.exists():
+        if folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+            raise ValueError(f"{source}: no such folder; expected an exported student or a hub id such as name/student")
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{source} is a file; expected the folder that holds config.json and model.safetensors")
+    missing = [name for name in ("config.json", "preprocessor_config.json", "vocab.json") if not (folder / name).exists()]
+    if missing:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise ValueError(
+            f"{source} is not an exported Tahoe-x1 model: {', '.join(missing)} missing, found {found}; a release is "
+            "turned into such a folder by `tahoe-distill convert`"
+        )
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: expected a JSON object ({error})") from error
+    if kind != "tx1":
+        raise ValueError(f"{source} holds a model of type {kind!r}; expected 'tx1', a Tahoe-x1 teacher or student")
+
+
+def _check_vocabulary(model, processor, source):
+    rows, tokens = model.config.vocab_size, len(processor.vocab)
+    if rows != tokens:
+        where = f"{source}: " if is_path(source) else ""
+        raise ValueError(
+            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json and "
+            "model.safetensors come from different models"
+        )

@@ -1,0 +1,104 @@
+"""A student against its teacher on labelled cells."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tahoe_distill.embedding import embed
+from tahoe_distill.evaluation.fidelity import centered_cosine, mean_cosine
+from tahoe_distill.evaluation.label_transfer import label_transfer
+
+KEY = "X_evaluated"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found; cosines are ``None`` when the student answers in a space of its own."""
+
+    cells: int
+    teacher_parameters: int
+    student_parameters: int
+    teacher_parameters_outside_genes: int
+    student_parameters_outside_genes: int
+    cosine: float | None
+    centered_cosine: float | None
+    teacher_accuracy: float
+    student_accuracy: float
+    teacher_macro_f1: float
+    student_macro_f1: float
+    swap_macro_f1: float | None
+    teacher_cells_per_second: float
+    student_cells_per_second: float
+
+    @property
+    def macro_f1_kept(self):
+        """Share of the teacher's macro-F1 that the student reaches."""
+        return self.student_macro_f1 / self.teacher_macro_f1 if self.teacher_macro_f1 else float("nan")
+
+    def to_dict(self):
+        """Every number by name, ``macro_f1_kept`` included."""
+        return {**dataclasses.asdict(self), "macro_f1_kept": self.macro_f1_kept}
+
+
+def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer=None, neighbors=10):
+    """Compare a student with its teacher on ``query`` cells, labels carried over from ``reference`` cells.
+
+    Args:
+        student: ``(model, processor)`` of the student.
+        teacher: ``(model, processor)`` of the teacher.
+        query: AnnData of held-out cells.
+        reference: AnnData of labelled cells.
+        label_key: Column of ``obs`` with the labels, in both.
+        gene_key: Column of ``var`` with gene ids; found by itself when left out.
+        layer: Layer with the counts instead of ``X``.
+        neighbors: Neighbours that vote.
+
+    Raises:
+        ValueError: When the label column is absent.
+    """
+    for name, adata in (("query", query), ("reference", reference)):
+        if label_key not in adata.obs:
+            raise ValueError(f"the {name} cells have no obs column {label_key!r}; found {', '.join(adata.obs.columns)}")
+    options = {"gene_key": gene_key, "layer": layer}
+    vectors, scores, speed = {}, {}, {}
+    for name, model in (("teacher", teacher), ("student", student)):
+        known, _ = _vectors(reference, model, options)
+        vectors[name], speed[name] = _vectors(query, model, options)
+        scores[name] = label_transfer(known, reference.obs[label_key], vectors[name], query.obs[label_key], neighbors)
+        if name == "teacher":
+            center, teacher_known = known.mean(axis=0), known
+    same_space = vectors["student"].shape == vectors["teacher"].shape
+    swap = None
+    if same_space:
+        truth = query.obs[label_key]
+        swap = label_transfer(teacher_known, reference.obs[label_key], vectors["student"], truth, neighbors).macro_f1
+    return Report(
+        cells=query.n_obs,
+        teacher_parameters=teacher[0].num_parameters(),
+        student_parameters=student[0].num_parameters(),
+        teacher_parameters_outside_genes=outside_gene_table(teacher[0]),
+        student_parameters_outside_genes=outside_gene_table(student[0]),
+        cosine=mean_cosine(vectors["student"], vectors["teacher"]) if same_space else None,
+        centered_cosine=centered_cosine(vectors["student"], vectors["teacher"], center) if same_space else None,
+        teacher_accuracy=scores["teacher"].accuracy,
+        student_accuracy=scores["student"].accuracy,
+        teacher_macro_f1=scores["teacher"].macro_f1,
+        student_macro_f1=scores["student"].macro_f1,
+        swap_macro_f1=swap,
+        teacher_cells_per_second=speed["teacher"],
+        student_cells_per_second=speed["student"],
+    )
+
+
+def outside_gene_table(model):
+    """Parameters of a model without its gene table."""
+    return model.num_parameters() - model.gene_encoder.embedding.weight.numel()
+
+
+def _vectors(adata, model, options):
+    """Embedding of ``adata`` (n, e), and cells per second."""
+    started = time.perf_counter()
+    embedded = embed(adata, model, key_added=KEY, copy=True, **options)
+    return np.asarray(embedded.obsm[KEY]), adata.n_obs / (time.perf_counter() - started)

@@ -1,0 +1,156 @@
+"""Configuration of a Tahoe-x1 model: a released teacher or a smaller student."""
+
+from transformers import PretrainedConfig
+
+UPSTREAM_POOLINGS = ("cls", "avg-pool", "w-pool")
+POOLINGS = (*UPSTREAM_POOLINGS, "mean", "max")
+
+
+class Tx1Config(PretrainedConfig):
+    """Every dimension of a :class:`Tx1Model`, teacher or student alike.
+
+    Args:
+        vocab_size: Rows of the gene table, special tokens included.
+        hidden_size: Width ``d`` of the model.
+        num_hidden_layers: Transformer blocks.
+        num_attention_heads: Attention heads; must divide ``hidden_size``.
+        intermediate_size: Width of the feed-forward layers; ``None`` means ``4 * hidden_size``.
+        hidden_act: Activation of the feed-forward layers (``relu``, ``gelu``, ``silu``, …).
+        use_glu: Gate the feed-forward layer: ``down(act(gate(x)) * up(x))``.
+        hidden_dropout: Dropout after attention and after the feed-forward layer.
+        layer_norm_eps: Epsilon of every LayerNorm of the blocks.
+        gene_norm: LayerNorm after the gene table.
+        gene_rank: Rank of a factorised gene table (``vocab x r`` times ``r x d``); ``None`` for a plain one.
+        value_act: Activation of the expression encoder.
+        value_norm: LayerNorm after the expression encoder.
+        value_dropout: Dropout of the expression encoder.
+        max_value: Expression values are clipped to this before they are encoded.
+        pooling: How a cell embedding is made from the positions: ``cls``, ``avg-pool`` (upstream's mean, padding
+            counted), ``w-pool`` (weighted, L2-normalised), ``mean`` or ``max`` (padding excluded).
+        projection_dim: Width of the cell embedding when a linear map follows the pooling, so that a student answers
+            in its teacher's space; ``None`` leaves the model's own width.
+        masked_attention: The pretraining rule of the 70m and 1b releases: a masked gene is seen by itself alone.
+        expression_head_layers: Hidden layers of the expression head; ``None`` for no head.
+        expression_head_act: Activation between them.
+        mvc_head: Whether the model has the cell-to-expression (MVC) head.
+        mvc_query_act: Activation of the MVC query.
+        mvc_scaled: Divide the MVC inner product by ``sqrt(d)``.
+        standard_scale_outputs: The heads predict bins scaled to [-1, 1] instead of 1 … ``num_bins - 1``.
+        num_drugs: Rows of the drug table; ``None`` for a model without a drug token.
+        drug_fingerprint_dim: Width of a drug fingerprint.
+        drug_act: Activation of the chemical encoder.
+        num_bins: Expression bins, the zero bin included.
+        pad_value: Expression value of padding and of special tokens.
+        pad_token_id: Token of padding.
+        cls_token_id: Token put before the genes of a cell.
+        drug_token_id: Token of the drug, at position 1, where ``num_drugs`` is set.
+        context_length: Longest sequence, special tokens included (``max_length`` means text generation elsewhere).
+        initializer_range: Standard deviation of fresh linear weights; ``None`` for Kaiming normal (as Tahoe-x1).
+
+    Raises:
+        ValueError: When a value is out of its range; the message names it.
+    """
+
+    model_type = "tx1"
+
+    def __init__(
+        self,
+        vocab_size=62720,
+        hidden_size=512,
+        num_hidden_layers=12,
+        num_attention_heads=8,
+        intermediate_size=None,
+        hidden_act="relu",
+        use_glu=False,
+        hidden_dropout=0.0,
+        layer_norm_eps=1e-5,
+        gene_norm=True,
+        gene_rank=None,
+        value_act="relu",
+        value_norm=True,
+        value_dropout=0.1,
+        max_value=512.0,
+        pooling="cls",
+        projection_dim=None,
+        masked_attention=False,
+        expression_head_layers=1,
+        expression_head_act="leaky_relu",
+        mvc_head=True,
+        mvc_query_act="sigmoid",
+        mvc_scaled=True,
+        standard_scale_outputs=False,
+        num_drugs=None,
+        drug_fingerprint_dim=None,
+        drug_act="leaky_relu",
+        num_bins=51,
+        pad_value=-2.0,
+        pad_token_id=0,
+        cls_token_id=1,
+        drug_token_id=None,
+        context_length=1024,
+        initializer_range=None,
+        **kwargs,
+    ):
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = 4 * hidden_size if intermediate_size is None else intermediate_size
+        self.hidden_act = hidden_act
+        self.use_glu = use_glu
+        self.hidden_dropout = hidden_dropout
+        self.layer_norm_eps = layer_norm_eps
+        self.gene_norm = gene_norm
+        self.gene_rank = gene_rank
+        self.value_act = value_act
+        self.value_norm = value_norm
+        self.value_dropout = value_dropout
+        self.max_value = max_value
+        self.pooling = pooling
+        self.projection_dim = projection_dim
+        self.masked_attention = masked_attention
+        self.expression_head_layers = expression_head_layers
+        self.expression_head_act = expression_head_act
+        self.mvc_head = mvc_head
+        self.mvc_query_act = mvc_query_act
+        self.mvc_scaled = mvc_scaled
+        self.standard_scale_outputs = standard_scale_outputs
+        self.num_drugs = num_drugs
+        self.drug_fingerprint_dim = drug_fingerprint_dim
+        self.drug_act = drug_act
+        self.num_bins = num_bins
+        self.pad_value = pad_value
+        self.cls_token_id = cls_token_id
+        self.drug_token_id = drug_token_id
+        self.context_length = context_length
+        self.initializer_range = initializer_range
+        self._check()
+        super().__init__(pad_token_id=pad_token_id, **kwargs)
+
+    @property
+    def embedding_size(self):
+        """Width ``e`` of a cell embedding."""
+        return self.hidden_size if self.projection_dim is None else self.projection_dim
+
+    def _check(self):
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, found {value!r}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; found {self.pooling!r}")
+        if self.gene_rank is not None and not 0 < self.gene_rank <= self.hidden_size:
+            raise ValueError(f"gene_rank must lie in 1 … hidden_size ({self.hidden_size}), found {self.gene_rank}")
+        if self.num_bins < 3:
+            raise ValueError(f"num_bins must be at least 3, found {self.num_bins}")
+        if self.num_drugs is not None and not self.drug_fingerprint_dim:
+            raise ValueError("num_drugs is set, so drug_fingerprint_dim must be set too")
+
+
+Tx1Config.register_for_auto_class()
+
+__all__ = ["POOLINGS", "UPSTREAM_POOLINGS", "Tx1Config"]

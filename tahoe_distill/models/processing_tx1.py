@@ -1,0 +1,442 @@
+"""From cells to model inputs: vocabulary, binning, choice of genes, padding. Shared by training and serving."""
+
+import json
+import os
+
+import numpy as np
+import torch
+from transformers import BatchFeature
+from transformers.feature_extraction_utils import FeatureExtractionMixin
+from transformers.utils import cached_file
+
+VOCAB_FILE = "vocab.json"
+SYMBOLS_FILE = "gene_symbols.json"
+GENE_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "feature_ids")
+
+
+class GeneVocab:
+    """Tokens and their numbers, and optionally gene symbols.
+
+    Args:
+        tokens: Token to number; genes by Ensembl id, special tokens in angle brackets.
+        symbols: Gene symbol to Ensembl id.
+
+    Raises:
+        ValueError: When numbers repeat or ``<pad>`` or ``<cls>`` is missing.
+    """
+
+    def __init__(self, tokens, symbols=None):
+        self.tokens = dict(tokens)
+        self.symbols = dict(symbols or {})
+        if len(set(self.tokens.values())) != len(self.tokens):
+            raise ValueError(f"the vocabulary gives one number to several of its {len(self.tokens)} tokens")
+        missing = [token for token in ("<pad>", "<cls>") if token not in self.tokens]
+        if missing:
+            raise ValueError(f"the vocabulary lacks {' and '.join(missing)}; found {len(self.tokens)} tokens")
+
+    @classmethod
+    def from_file(cls, path):
+        """Read ``vocab.json``, and the symbols beside it where there are any.
+
+        Raises:
+            ValueError: When the file is not a JSON object of token to number.
+        """
+        tokens = _read_json_object(path)
+        bad = [token for token, number in tokens.items() if not isinstance(number, int) or number < 0]
+        if bad:
+            raise ValueError(
+                f"{path}: expected a number from 0 for each token, found {tokens[bad[0]]!r} for {bad[0]!r}"
+            )
+        symbols = os.path.join(os.path.dirname(path), SYMBOLS_FILE)
+        return cls(tokens, _read_json_object(symbols) if os.path.isfile(symbols) else None)
+
+    def save(self, folder):
+        """Write ``vocab.json`` (and the symbols) into ``folder``; return the paths."""
+        contents = {VOCAB_FILE: self.tokens, **({SYMBOLS_FILE: self.symbols} if self.symbols else {})}
+        paths = [os.path.join(folder, name) for name in contents]
+        for path, content in zip(paths, contents.values()):
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        return paths
+
+    def __len__(self):
+        return max(self.tokens.values()) + 1
+
+    def __contains__(self, token):
+        return token in self.tokens
+
+    def __getitem__(self, token):
+        return self.tokens[token]
+
+    def gene_tokens(self, names):
+        """Numbers of ``names`` as int64, -1 where unknown.
+
+        A name is an Ensembl id, with or without a version suffix, or a symbol that the vocabulary has a table for.
+        Special tokens are not genes and count as unknown.
+        """
+        return np.fromiter((self._gene_token(str(name)) for name in names), dtype=np.int64)
+
+    def _gene_token(self, name):
+        if name.startswith("<"):
+            return -1
+        for candidate in (name, name.partition(".")[0], self.symbols.get(name)):
+            if candidate in self.tokens:
+                return self.tokens[candidate]
+        return -1
+
+
+def _read_json_object(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
+    return content
+
+
+def bin_expression(values, num_bins=51, right=False):
+    """Bin one cell's expression into 1 … ``num_bins - 1`` by quantiles of its own nonzero values.
+
+    Bit for bit what Tahoe-x1 feeds its models: edges at ``num_bins - 1`` evenly spaced quantiles (linear
+    interpolation in float32), then ``bucketize``, then ``+ 1`` when ``right`` is false. Only ranks matter.
+
+    Args:
+        values: (n,) non-negative counts or log-counts of the cell's genes.
+        num_bins: Number of bins, the zero bin included.
+        right: Side of the edges, as in ``torch.bucketize``.
+
+    Returns:
+        (n,) float32 bins; empty for an empty cell.
+    """
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    nonzero = values if values.size == 0 or values.min() > 0 else values[values != 0]
+    if nonzero.size == 0:
+        return np.full(values.shape, 0.0 if right else 1.0, dtype=np.float32)
+    edges = _quantile_edges(np.sort(nonzero), np.array([0, nonzero.size]), num_bins)[0]
+    bins = np.searchsorted(edges, values, side="right" if right else "left").astype(np.float32)
+    if nonzero.size != values.size:
+        bins[values == 0] = 0.0
+    return bins if right else bins + 1.0
+
+
+def _bin_rows(values, bounds, num_bins, right):
+    """:func:`bin_expression` of many cells at once: cell ``i`` is ``values[bounds[i]:bounds[i + 1]]``, all above 0."""
+    ordered, bins = values.copy(), np.empty_like(values)
+    cells = [slice(start, stop) for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist())]
+    for cell in cells:
+        ordered[cell].sort()
+    side = "right" if right else "left"
+    for cell, edges in zip(cells, _quantile_edges(ordered, bounds, num_bins)):
+        bins[cell] = np.searchsorted(edges, values[cell], side=side)
+    return bins if right else bins + 1.0
+
+
+def _quantile_edges(ordered, bounds, num_bins):
+    """``torch.quantile(cell, torch.linspace(0, 1, num_bins - 1))`` of each sorted cell, without its second sort."""
+    grades = torch.linspace(0, 1, num_bins - 1, dtype=torch.float32).numpy()
+    position = grades * np.maximum(np.diff(bounds) - 1, 0).astype(np.float32)[:, None]
+    below, above = position.astype(np.int64), np.ceil(position).astype(np.int64)
+    # torch.lerp rounds once where a CPU fuses multiply and add; NumPy would round twice.
+    weight = torch.from_numpy(position - below.astype(np.float32))
+    start = bounds[:-1, None]
+    # An empty cell has no values of its own: whatever it reads here is used for nothing.
+    low, high = (ordered.take(start + offset, mode="clip") for offset in (below, above))
+    return torch.lerp(torch.from_numpy(low), torch.from_numpy(high), weight).numpy()
+
+
+def log_normalize(values, target_sum=10000.0):
+    """``log1p`` of counts scaled to ``target_sum`` per cell, in float32, as upstream's ``log_transform``."""
+    row = torch.as_tensor(np.asarray(values, dtype=np.float32))
+    return torch.log1p(row / (row.sum() + 1e-9) * target_sum).numpy()
+
+
+def choose_genes(tokens, count):
+    """Indices of ``count`` of a cell's genes, the same for the same set of genes wherever the cell stands.
+
+    A pseudo-random sample: genes are ranked by a hash (SplitMix64) of their token and of the whole set, so order,
+    batch, worker and process have no say.
+    """
+    tokens = np.asarray(tokens).astype(np.uint64)
+    seed = np.bitwise_xor.reduce(_mix(tokens))
+    ranks = _mix(tokens ^ seed)
+    return np.sort(np.argpartition(ranks, count - 1)[:count]) if count < tokens.size else np.arange(tokens.size)
+
+
+def _mix(x):
+    """SplitMix64 finaliser (Steele, Lea, Flood 2014) on uint64, wrapping."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+class Tx1Processor(FeatureExtractionMixin):
+    """Turns cells into padded batches for a :class:`Tx1Model`.
+
+    Args:
+        vocab: The vocabulary of the model; ``from_pretrained`` reads it from the model's folder.
+        max_length: Context: longest sequence, special tokens included.
+        num_bins: Expression bins, the zero bin included.
+        right_binning: Side of the bin edges.
+        do_binning: Bin the expression; off for models trained on log-normalised values.
+        log_transform: Log-normalise instead of binning.
+        target_sum: Total that log normalisation scales a cell to.
+        pad_value: Expression value of padding and special tokens.
+        mask_value: Expression value of masked genes.
+        use_chem_token: Put ``<drug>`` after ``<cls>``.
+        drug_to_id: Drug name to number, for ``use_chem_token``.
+    """
+
+    model_input_names = ["gene_ids", "expression_bins", "attention_mask"]
+
+    def __init__(
+        self,
+        vocab=None,
+        max_length=1024,
+        num_bins=51,
+        right_binning=False,
+        do_binning=True,
+        log_transform=False,
+        target_sum=10000.0,
+        pad_value=-2.0,
+        mask_value=-1.0,
+        use_chem_token=False,
+        drug_to_id=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocab = vocab
+        self.max_length = max_length
+        self.num_bins = num_bins
+        self.right_binning = right_binning
+        self.do_binning = do_binning
+        self.log_transform = log_transform
+        self.target_sum = target_sum
+        self.pad_value = pad_value
+        self.mask_value = mask_value
+        self.use_chem_token = use_chem_token
+        self.drug_to_id = drug_to_id
+        if use_chem_token and vocab is not None and "<drug>" not in vocab:
+            raise ValueError("use_chem_token is set, but the vocabulary has no <drug> token")
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Read ``preprocessor_config.json`` and ``vocab.json`` of a model folder or hub repository."""
+        where = {
+            name: kwargs[name]
+            for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+            if kwargs.get(name) is not None
+        }
+        settings, _ = cls.get_feature_extractor_dict(pretrained_model_name_or_path, **where)
+        vocab_path = cached_file(pretrained_model_name_or_path, VOCAB_FILE, **where)
+        # Fetched for its side effect: GeneVocab.from_file looks for the symbols beside the vocabulary.
+        cached_file(pretrained_model_name_or_path, SYMBOLS_FILE, _raise_exceptions_for_missing_entries=False, **where)
+        for name in ("feature_extractor_type", "processor_class", "auto_map"):
+            settings.pop(name, None)
+        return cls(vocab=GeneVocab.from_file(vocab_path), **settings)
+
+    def to_dict(self):
+        """Settings without the vocabulary, which has its own file."""
+        settings = {name: value for name, value in self.__dict__.items() if name != "vocab"}
+        return {**settings, "processor_class": type(self).__name__}
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Write ``preprocessor_config.json`` and ``vocab.json``; return the paths."""
+        os.makedirs(save_directory, exist_ok=True)
+        settings = {**self.to_dict(), "auto_map": {"AutoProcessor": "processing_tx1.Tx1Processor"}}
+        settings.pop("_auto_class", None)
+        path = os.path.join(save_directory, "preprocessor_config.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(settings, file, indent=2, sort_keys=True)
+            file.write("\n")
+        return [path, *self.vocab.save(save_directory)]
+
+    @property
+    def special_tokens(self):
+        """Numbers of the tokens put before the genes."""
+        return [self.vocab["<cls>"]] + ([self.vocab["<drug>"]] if self.use_chem_token else [])
+
+    def transform(self, counts):
+        """Expression values as the model takes them: binned, log-normalised, or as they are. (n,) -> (n,) float32."""
+        if self.do_binning:
+            return bin_expression(counts, self.num_bins, self.right_binning)
+        if self.log_transform:
+            return log_normalize(counts, self.target_sum)
+        return np.asarray(counts, dtype=np.float32)
+
+    def encode(self, gene_tokens, counts):
+        """One cell's tokens and values, special tokens first and cut to the context.
+
+        Args:
+            gene_tokens: (n,) vocabulary numbers of the cell's genes.
+            counts: (n,) their counts; zeros are left out.
+
+        Returns:
+            (m,) int64 tokens and (m,) float32 values.
+
+        Raises:
+            ValueError: When a count is negative, NaN or infinite, or not one for each gene.
+        """
+        gene_tokens, counts = np.asarray(gene_tokens), np.asarray(counts, dtype=np.float32)
+        if gene_tokens.shape != counts.shape:
+            raise ValueError(
+                f"expected one count for each gene, found {gene_tokens.size} genes and {counts.size} counts"
+            )
+        if counts.size and not (np.isfinite(counts).all() and counts.min() >= 0):
+            worst = counts[~np.isfinite(counts) | (counts < 0)][0]
+            raise ValueError(f"expected counts that are zero or more, found {worst}; pass raw or log1p counts")
+        expressed = counts > 0
+        tokens, values = gene_tokens[expressed], self.transform(counts[expressed])
+        special = self.special_tokens
+        room = self.max_length - len(special)
+        if tokens.size > room:
+            kept = choose_genes(tokens, room)
+            tokens, values = tokens[kept], values[kept]
+        tokens = np.concatenate([special, tokens]).astype(np.int64)
+        return tokens, np.concatenate([np.full(len(special), self.pad_value, np.float32), values])
+
+    def pad(self, cells, drug_ids=None):
+        """Batch encoded cells.
+
+        Args:
+            cells: ``(tokens, values)`` pairs as :meth:`encode` gives.
+            drug_ids: Drug number of each cell, for a model with a drug token.
+
+        Returns:
+            A ``BatchFeature`` of ``gene_ids`` (C, G) int64, ``expression_bins`` (C, G) float32 and
+            ``attention_mask`` (C, G) int64, G the longest of the cells; ``drug_ids`` (C,) where there is a drug token.
+        """
+        longest = max((len(tokens) for tokens, _ in cells), default=0)
+        gene_ids = np.full((len(cells), longest), self.vocab["<pad>"], dtype=np.int64)
+        bins = np.full((len(cells), longest), self.pad_value, dtype=np.float32)
+        mask = np.zeros((len(cells), longest), dtype=np.int64)
+        for row, (tokens, values) in enumerate(cells):
+            gene_ids[row, : len(tokens)] = tokens
+            bins[row, : len(tokens)] = values
+            mask[row, : len(tokens)] = 1
+        batch = {"gene_ids": gene_ids, "expression_bins": bins, "attention_mask": mask}
+        if self.use_chem_token:
+            batch["drug_ids"] = np.asarray(np.zeros(len(cells)) if drug_ids is None else drug_ids, dtype=np.int64)
+        return BatchFeature({name: torch.from_numpy(array) for name, array in batch.items()})
+
+    def match(self, adata, gene_key=None):
+        """Vocabulary number of each gene of ``adata`` (n_vars,) int64, -1 where unknown.
+
+        Genes are looked for in ``var_names`` and in the usual columns of ``var``; the best match counts.
+
+        Raises:
+            ValueError: When no gene is in the vocabulary, or ``gene_key`` is not a column of ``var``.
+        """
+        if gene_key is not None:
+            if gene_key not in adata.var.columns:
+                raise ValueError(f"var has no column {gene_key!r}; found {', '.join(map(str, adata.var.columns))}")
+            candidates = [gene_key]
+        else:
+            candidates = [None, *(name for name in GENE_ID_COLUMNS if name in adata.var.columns)]
+        matches = [self.vocab.gene_tokens(adata.var_names if key is None else adata.var[key]) for key in candidates]
+        best = max(matches, key=lambda tokens: (tokens >= 0).sum())
+        if not (best >= 0).any():
+            example = ", ".join(map(str, list(adata.var_names)[:3]))
+            raise ValueError(
+                f"none of the {adata.n_vars} genes is in the vocabulary (var_names start with {example}); expected "
+                "human Ensembl ids such as ENSG00000141510 in var_names or in a column named with gene_key"
+            )
+        return best
+
+    def __call__(self, adata, layer=None, gene_key=None, drug_key=None):
+        """Batch all cells of a small AnnData; for a whole file use ``tahoe_distill.embed``.
+
+        Args:
+            adata: Cells by genes, counts in ``X`` or in ``layer``.
+            layer: Layer to read instead of ``X``.
+            gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+            drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        """
+        tokens = self.match(adata, gene_key)
+        matrix = adata.X if layer is None else adata.layers[layer]
+        drugs = None
+        if drug_key is not None and self.use_chem_token:
+            numbers = self.drug_to_id or {}
+            unknown = numbers.get("<pad>", 0)
+            drugs = [numbers.get(str(name), unknown) for name in adata.obs[drug_key]]
+        return self.pad(self.encode_rows(matrix, tokens), drugs)
+
+    def encode_rows(self, matrix, tokens):
+        """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
+
+        The same as :meth:`encode` of each row, at many times its speed. Columns of the same token are summed.
+
+        Raises:
+            ValueError: When a count is negative, NaN or infinite.
+        """
+        bounds, entries, counts = _expressed(matrix, np.asarray(tokens))
+        if not counts.size:
+            return [self.encode(entries, counts)] * (len(bounds) - 1)
+        if self.do_binning:
+            values = _bin_rows(counts, bounds, self.num_bins, self.right_binning)
+        else:
+            values = np.concatenate([self.transform(counts[a:b]) for a, b in zip(bounds[:-1], bounds[1:])])
+        special = np.array(self.special_tokens, dtype=np.int64)
+        lead = np.full(len(special), self.pad_value, dtype=np.float32)
+        room = self.max_length - len(special)
+        cells = []
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
+            cell, value = entries[start:stop], values[start:stop]
+            if stop - start > room:
+                kept = choose_genes(cell, room)
+                cell, value = cell[kept], value[kept]
+            cells.append((np.concatenate([special, cell]), np.concatenate([lead, value])))
+        return cells
+
+
+def _expressed(matrix, tokens):
+    """Tokens and counts above zero of all cells, end to end, and the bounds of each cell."""
+    bounds, columns, counts = _compressed_rows(matrix)
+    rows = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    entries = tokens[columns]
+    known = entries >= 0
+    wrong = np.flatnonzero(known & ~((counts >= 0) & np.isfinite(counts)))
+    if wrong.size:
+        raise ValueError(
+            f"expected counts that are zero or more, found {counts[wrong[0]]} in row {rows[wrong[0]]}; pass raw or "
+            "log1p counts"
+        )
+    kept = np.flatnonzero(known & (counts > 0))
+    rows, entries, counts = rows[kept], entries[kept], counts[kept]
+    genes = tokens[tokens >= 0]
+    if np.unique(genes).size != genes.size:
+        width = genes.max() + 1
+        keys, inverse = np.unique(rows * width + entries, return_inverse=True)
+        rows, entries = keys // width, keys % width
+        counts = np.bincount(inverse, weights=counts).astype(np.float32)
+    return np.searchsorted(rows, np.arange(len(bounds))), entries, counts
+
+
+def _compressed_rows(matrix):
+    """Bounds, columns and float32 values of a matrix's entries, in order of row and column."""
+    if hasattr(matrix, "tocsr"):
+        matrix = matrix.tocsr()
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        return matrix.indptr, matrix.indices, np.asarray(matrix.data, dtype=np.float32)
+    matrix = np.asarray(matrix, dtype=np.float32)
+    rows, columns = np.nonzero(matrix)
+    return np.searchsorted(rows, np.arange(len(matrix) + 1)), columns, matrix[rows, columns]
+
+
+Tx1Processor.register_for_auto_class("AutoProcessor")
+
+__all__ = [
+    "GENE_ID_COLUMNS",
+    "SYMBOLS_FILE",
+    "VOCAB_FILE",
+    "GeneVocab",
+    "Tx1Processor",
+    "bin_expression",
+    "choose_genes",
+    "log_normalize",
+]

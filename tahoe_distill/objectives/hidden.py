@@ -1,0 +1,79 @@
+"""Hidden objective: chosen layers of the student match chosen layers of its teacher."""
+
+from torch import Tensor, nn
+
+from .base import Answers, LearnedMap, Objective, Shapes, one_of
+from .matching import DISTANCES, match
+from .positions import at_positions, pool_shared, shared_positions
+from .registry import register_objective
+
+GRAINS = ("fine", "coarse")
+
+
+@register_objective
+class Hidden(Objective):
+    """Mean over layer pairs of the distance of their hidden states, each student layer through its own learned map.
+
+    Args:
+        shapes: Sizes of the models.
+        layer_map: Pairs ``[student layer, teacher layer]``; 0 is the input of the first block, ``n`` the output of
+            block ``n`` (the last one has been through the final LayerNorm).
+        grain: ``fine`` compares each position that both models see, ``coarse`` their mean over those of a cell.
+        distance: ``mse`` (mean over dimensions) or ``cosine`` (``1 - cos``).
+
+    Raises:
+        ValueError: When a layer does not exist, a pair is not a pair, or a choice is unknown.
+
+    References:
+        Layer maps with a linear map each: TinyBERT, https://arxiv.org/abs/1909.10351.
+    """
+
+    name = "hidden"
+    needs = frozenset({"hidden"})
+
+    def __init__(self, *, shapes: Shapes, layer_map: object, grain: str = "fine", distance: str = "mse"):
+        super().__init__(shapes=shapes)
+        self.layer_map = _check_layer_map(layer_map, shapes)
+        self.grain = one_of(grain, GRAINS, "grain")
+        self.distance = one_of(distance, DISTANCES, "distance")
+        self.maps = nn.ModuleList()
+        if shapes.has_teacher:
+            self.maps.extend(LearnedMap(shapes.student_width, shapes.teacher_width) for _ in self.layer_map)
+
+    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
+        student_hidden, teacher_hidden = (self._answer(a, "hidden", w) for a, w in _named(student, teacher))
+        index, shared = shared_positions(student, teacher, batch)
+        terms = [
+            self._pair(learned_map(student_hidden[s]).float(), teacher_hidden[t].detach(), index, shared)
+            for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
+        ]
+        return sum(terms) / len(terms)
+
+    def _pair(self, s, t, index, shared):
+        t = at_positions(t, index).float()
+        if self.grain == "fine":
+            return match(s, t, shared, self.distance)
+        return match(pool_shared(s, shared), pool_shared(t, shared), shared.any(dim=1), self.distance)
+
+
+def _named(student, teacher):
+    return (student, "student"), (teacher, "teacher")
+
+
+def _check_layer_map(layer_map, shapes):
+    try:
+        pairs = [tuple(pair) for pair in layer_map]
+    except TypeError:
+        pairs = []
+    if not pairs or any(len(pair) != 2 or not all(type(n) is int for n in pair) for pair in pairs):
+        raise ValueError(
+            f"layer_map must be pairs [student layer, teacher layer] like [[1, 4], [2, 8]]; found {layer_map}"
+        )
+    for pair in pairs:
+        for who, layer, layers in zip(("student", "teacher"), pair, (shapes.student_layers, shapes.teacher_layers)):
+            if layers is not None and not 0 <= layer <= layers:
+                raise ValueError(
+                    f"layer_map {list(pair)}: the {who} has no layer {layer}; it has {layers} blocks, so 0 … {layers} "
+                    "(0 is the input of the first block)"
+                )
+    return pairs

@@ -1,0 +1,108 @@
+"""Load a teacher: read its files, check every tensor, freeze it."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from tahoe_distill.hub.release import CHEM_PREFIX
+from tahoe_distill.models import Tx1Model, Tx1Processor
+
+from .sources import read_source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Teacher:
+    """A frozen model and what it needs to read cells.
+
+    Args:
+        model: The model, in eval mode, no parameter with a gradient.
+        processor: Turns cells into its inputs.
+        source: What it was loaded from.
+        fingerprint: SHA-256 over its tensors (names, types, shapes, bytes) and vocabulary.
+    """
+
+    model: Tx1Model
+    processor: Tx1Processor
+    source: str
+    fingerprint: str
+
+
+def load_teacher(
+    source,
+    size=None,
+    use_chem=False,
+    attn_implementation="sdpa",
+    revision=None,
+    cache_dir=None,
+    device=None,
+):
+    """Load a Tahoe-x1 model strictly, tensor by tensor, and freeze it.
+
+    Args:
+        source: A release folder, a Hugging Face repository (``tahoebio/Tahoe-x1``), a Composer checkpoint (``.pt``
+            with its release's settings beside it), a transformers folder of this package, or ``tx1-nano``.
+        size: Which of a release's sizes: ``70m``, ``1b``, ``3b``.
+        use_chem: Keep the drug token and the chemical encoder of a release that has them. Without it exactly the
+            ``chem_encoder`` tensors are left out.
+        attn_implementation: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        revision: Branch, tag or commit of a Hugging Face repository.
+        cache_dir: Where downloads are kept.
+        device: Where to put the model; by default the CPU.
+
+    Returns:
+        A :class:`Teacher`.
+
+    Raises:
+        FileNotFoundError: When the source, or one of its files, is missing.
+        ValueError: When a tensor is missing, unexpected or of another shape, when a file cannot be read, or when
+            ``size`` is needed; the message names each.
+
+    Examples:
+        >>> teacher = load_teacher("tahoebio/Tahoe-x1", size="70m")  # doctest: +SKIP
+    """
+    found = read_source(source, size, use_chem, revision, cache_dir)
+    tensors = found.tensors
+    if found.has_drugs and not use_chem:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(CHEM_PREFIX)}
+    # On the meta device: a fresh model of 3 billion parameters would be initialised for nothing.
+    with torch.device("meta"):
+        model = Tx1Model._from_config(found.config, attn_implementation=attn_implementation)
+    _check_tensors(model.state_dict(), tensors, found.place)
+    model.load_state_dict(tensors, assign=True)
+    model.eval().requires_grad_(False)
+    fingerprint = fingerprint_of(model, found.processor.vocab)
+    logger.info("teacher %s: %d parameters, %s", found.place, model.num_parameters(), fingerprint[:12])
+    if device is not None:
+        model.to(device)
+    return Teacher(model, found.processor, str(source), fingerprint)
+
+
+def fingerprint_of(model, vocab):
+    """SHA-256, in hexadecimal, over a model's tensors and its vocabulary."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    digest.update(json.dumps(vocab.tokens, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _check_tensors(expected, found, place):
+    """Raise one error that names every tensor that is missing, unexpected or of another shape."""
+    problems = [f"missing {name} {tuple(expected[name].shape)}" for name in expected if name not in found]
+    problems += [f"unexpected {name} {tuple(found[name].shape)}" for name in found if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in found and found[name].shape != expected[name].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{place}: the weights do not fit the settings beside them: {'; '.join(problems)}. "
+            "Take weights and settings from one release, or download both again"
+        )

@@ -1,0 +1,259 @@
+"""From what a user names as teacher to its settings and tensors: folder, hub repository, Composer checkpoint."""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.utils import EntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from tahoe_distill.hub.release import (
+    COLLATOR_CONFIG_FILE,
+    MODEL_CONFIG_FILE,
+    RELEASE_FILES,
+    VOCAB_FILE,
+    WEIGHTS_FILE,
+    config_from_release,
+    from_release_name,
+    has_drug_token,
+    processor_from_release,
+    read_settings,
+)
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
+
+from .composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
+
+BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
+INDEX_FILE = "model.safetensors.index.json"
+PLAIN_FILES = ("config.json", "preprocessor_config.json", VOCAB_FILE, WEIGHTS_FILE)
+_SIZE_SUFFIX = "-model"
+
+
+@dataclass
+class Source:
+    """What a teacher is made of.
+
+    Args:
+        place: Where it was found, for messages.
+        config: The model's dimensions.
+        processor: Its processor.
+        tensors: Its tensors by their names in :class:`Tx1Model`.
+        has_drugs: Whether the tensors of a chemical encoder are among them.
+    """
+
+    place: str
+    config: Tx1Config
+    processor: Tx1Processor
+    tensors: dict[str, torch.Tensor]
+    has_drugs: bool
+
+
+def read_source(source, size=None, use_chem=False, revision=None, cache_dir=None):
+    """Find and read a teacher; see :func:`load_teacher` for the arguments.
+
+    Raises:
+        FileNotFoundError: When it or one of its files is not there.
+        ValueError: When a file cannot be understood, or ``size`` is needed.
+    """
+    source = os.fspath(source)
+    path = Path(source)
+    if source in BUILT_IN:
+        return _read_folder(BUILT_IN[source], size, use_chem)
+    if path.is_dir():
+        return _read_folder(path, size, use_chem)
+    if path.is_file():
+        if path.suffix != ".pt":
+            raise ValueError(f"{path}: expected a folder or a Composer checkpoint (.pt), found another file")
+        return _read_checkpoint(path, use_chem)
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        return _read_folder(_download(source, size, revision, cache_dir), None, use_chem)
+    raise FileNotFoundError(
+        f"{source}: no such teacher; expected a release folder, a Composer checkpoint (.pt), a Hugging Face repository "
+        f"(owner/name) or a built-in name ({', '.join(BUILT_IN)})"
+    )
+
+
+def _read_folder(folder, size, use_chem):
+    if _is_plain(folder):
+        return _read_plain(folder, use_chem)
+    folder = _choose_size(folder, size)
+    missing = [name for name in RELEASE_FILES if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)}; a Tahoe-x1 release has {', '.join(RELEASE_FILES)}. Download it again"
+        )
+    return _from_release(
+        place=str(folder),
+        model_config=read_settings(folder / MODEL_CONFIG_FILE),
+        collator_config=read_settings(folder / COLLATOR_CONFIG_FILE),
+        vocab=GeneVocab.from_file(folder / VOCAB_FILE),
+        tensors=_read_safetensors(folder / WEIGHTS_FILE),
+        folder=folder,
+        use_chem=use_chem,
+    )
+
+
+def _from_release(place, model_config, collator_config, vocab, tensors, folder, use_chem):
+    tensors = {from_release_name(name): tensor for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    drug_to_id = _read_drugs(collator_config, folder) if use_chem else None
+    return Source(
+        place=place,
+        config=config_from_release(model_config, collator_config, vocab, use_chem, shapes),
+        processor=processor_from_release(collator_config, vocab, use_chem, drug_to_id),
+        tensors=tensors,
+        has_drugs=has_drug_token(model_config, collator_config),
+    )
+
+
+def _read_drugs(collator_config, folder):
+    """Drug numbers from the release's own copy of the file that its settings name, where it has one."""
+    named = collator_config.get("drug_to_id_path") or {}
+    path = folder / Path(named.get("local", "")).name
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object of drug name to number, found a {type(content).__name__}")
+    return content
+
+
+def _choose_size(folder, size):
+    if any((folder / name).is_file() for name in RELEASE_FILES):
+        return folder
+    sizes = {path.name.removesuffix(_SIZE_SUFFIX): path for path in sorted(folder.glob(f"*{_SIZE_SUFFIX}"))}
+    if size is None and len(sizes) == 1:
+        return next(iter(sizes.values()))
+    if size in sizes:
+        return sizes[size]
+    if not sizes:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(RELEASE_FILES)}, and has no folder such as 70m{_SIZE_SUFFIX} that holds them; "
+            "pass a Tahoe-x1 release or a folder written by this package"
+        )
+    raise ValueError(f"{folder}: {_size_message(size, sizes)}")
+
+
+def _size_message(size, sizes):
+    asked = "no size was given" if size is None else f"found no size {size!r}"
+    return f"{asked}; found the sizes {', '.join(sizes)}. Pass one of them as size"
+
+
+def _is_plain(folder):
+    config = folder / "config.json"
+    if not config.is_file():
+        return False
+    try:
+        found = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{config}: expected a model configuration in JSON ({error})") from error
+    if found != Tx1Config.model_type:
+        raise ValueError(
+            f"{config}: expected model_type {Tx1Config.model_type!r}, found {found!r}; it is another model"
+        )
+    return True
+
+
+def _read_plain(folder, use_chem):
+    needed = PLAIN_FILES[:-1] if (folder / INDEX_FILE).is_file() else PLAIN_FILES
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; write or download the folder again")
+    config, processor = Tx1Config.from_pretrained(folder), Tx1Processor.from_pretrained(folder)
+    has_drugs = config.num_drugs is not None
+    if use_chem and not has_drugs:
+        raise ValueError(f"{folder}: use_chem is set, but this model has no chemical encoder; load it without use_chem")
+    if not use_chem:
+        config.num_drugs = config.drug_fingerprint_dim = config.drug_token_id = None
+        processor.use_chem_token, processor.drug_to_id = False, None
+    tensors = {}
+    for path in _weight_files(folder):
+        tensors.update(_read_safetensors(path))
+    return Source(str(folder), config, processor, tensors, has_drugs)
+
+
+def _weight_files(folder):
+    """The weights of a transformers folder: one file, or the parts that its index lists."""
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        return [folder / WEIGHTS_FILE]
+    names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which {INDEX_FILE} lists; download them again")
+    return [folder / name for name in names]
+
+
+def _read_safetensors(path):
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected safetensors, found an unreadable file ({error}); download it again "
+            "(a file of a few bytes is a pointer that git lfs pull replaces)"
+        ) from error
+
+
+def _read_checkpoint(path, use_chem):
+    content = read_composer_checkpoint(str(path))
+    state = content.get("state")
+    inside = {**(state if isinstance(state, dict) else {}), **content}
+    settings, missing = {}, []
+    for key, name, read in (
+        ("model_config", MODEL_CONFIG_FILE, read_settings),
+        ("collator_config", COLLATOR_CONFIG_FILE, read_settings),
+        ("vocab", VOCAB_FILE, GeneVocab.from_file),
+    ):
+        beside = path.parent / name
+        if beside.is_file():
+            settings[key] = read(beside)
+        elif isinstance(inside.get(key), dict):
+            settings[key] = GeneVocab(inside[key]) if key == "vocab" else inside[key]
+        else:
+            missing.append(name)
+    if missing:
+        raise FileNotFoundError(
+            f"{path.parent} lacks {', '.join(missing)}; a Composer checkpoint holds weights alone, so put "
+            f"{', '.join(RELEASE_FILES[:-1])} of its release beside it"
+        )
+    tensors = checkpoint_tensors(content, path)
+    return _from_release(str(path), **settings, tensors=tensors, folder=path.parent, use_chem=use_chem)
+
+
+def _download(repository, size, revision, cache_dir):
+    """Fetch one size of a release, or a transformers folder, from the hub; return its local folder."""
+    where = {"revision": revision, "cache_dir": cache_dir}
+    if size is None:
+        files = set(HfApi().list_repo_files(repository, revision=revision))
+        if "config.json" not in files:
+            suffix = f"{_SIZE_SUFFIX}/{WEIGHTS_FILE}"
+            sizes = sorted(name.removesuffix(suffix) for name in files if name.endswith(suffix))
+            if not sizes:
+                raise ValueError(
+                    f"{repository}: found neither a Tahoe-x1 release nor a transformers folder of this package"
+                )
+            raise ValueError(f"{repository}: {_size_message(size, sizes)}")
+        names = [name for name in files if "/" not in name and name.endswith((".json", ".safetensors"))]
+        return Path([hf_hub_download(repository, name, **where) for name in names][0]).parent
+    prefix = f"{size}{_SIZE_SUFFIX}/"
+    paths = [_fetch(repository, prefix + name, where) for name in RELEASE_FILES]
+    drugs = (read_settings(paths[RELEASE_FILES.index(COLLATOR_CONFIG_FILE)]).get("drug_to_id_path") or {}).get("local")
+    if drugs:
+        # The published release names a file that it does not hold.
+        with contextlib.suppress(EntryNotFoundError):
+            hf_hub_download(repository, prefix + Path(drugs).name, **where)
+    return Path(paths[0]).parent
+
+
+def _fetch(repository, name, where):
+    try:
+        return hf_hub_download(repository, name, **where)
+    except EntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repository} has no {name}; check the size and the repository's list of files"
+        ) from error

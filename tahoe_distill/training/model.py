@@ -1,0 +1,268 @@
+"""The ComposerModel: a frozen teacher, a student, and the objectives between them."""
+
+import difflib
+import logging
+
+import torch
+from composer.models import ComposerModel
+from torchmetrics import Metric
+
+from tahoe_distill.metrics import CenteredCosine, MeanCosine
+from tahoe_distill.models import GeneVocab, Tx1Processor
+from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.objectives import Answers, Shapes, build_objectives
+from tahoe_distill.teacher import load_teacher
+from tahoe_distill.training.student import build_student, student_config
+
+log = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TEACHER_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision"}
+
+
+class TahoeDistillModel(ComposerModel):
+    """Distils a Tahoe-x1 teacher into a student; without a teacher, pretrains the student.
+
+    The teacher is not a submodule: it gets no gradients, enters no checkpoint and no optimizer, and ``train()`` does
+    not reach it. Its fingerprint is a buffer, so that a checkpoint refuses to go on with another teacher.
+
+    Args:
+        student: Preset name, mapping of ``Tx1Config`` fields, or ``{path: FOLDER}``.
+        teacher: Source as in :func:`tahoe_distill.load_teacher`, a mapping of its arguments, or ``None``.
+        objectives: ``name: weight`` or ``name: {weight, options…}``.
+        vocab: Path of a ``vocab.json``; needed without a teacher.
+        student_sees_masks: Show the student masked cells; by default only when an objective needs masks.
+        tokenizer: Taken for llm-foundry's sake and ignored; cells have no text.
+        init_device: Taken for llm-foundry's sake; the student is always built on the CPU.
+
+    Raises:
+        ValueError: When an argument does not fit, before any training.
+    """
+
+    def __init__(
+        self,
+        student,
+        teacher=None,
+        objectives=None,
+        vocab=None,
+        student_sees_masks=None,
+        tokenizer=None,
+        init_device="cpu",
+    ):
+        super().__init__()
+        loaded = _load(teacher)
+        object.__setattr__(self, "_teacher", loaded)
+        self.vocab = _vocabulary(vocab, loaded)
+        teacher_config = None if loaded is None else loaded.model.config
+        defaults = {} if loaded is not None else {"vocab_size": len(self.vocab), "cls_token_id": self.vocab["<cls>"]}
+        config = student_config(student, teacher_config, defaults)
+        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, teacher_config))
+        self.needs = self.objectives.needs
+        self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
+        # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
+        self.teacher_sees_masks = "masks" in self.needs and bool(self.needs & {"expression", "mvc"})
+        self.student = build_student(student, config, self.needs, self.student_sees_masks)
+        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(loaded))
+        self._checked_teacher = False
+
+    @property
+    def teacher(self):
+        """The frozen teacher, or ``None``."""
+        return self._teacher
+
+    def make_processor(self):
+        """The processor that belongs to the student: the teacher's, at the student's context."""
+        config = self.student.config
+        settings = {} if self._teacher is None else self._teacher.processor.to_dict()
+        for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
+            settings.pop(name, None)
+        if config.num_drugs is None:
+            settings.update(use_chem_token=False, drug_to_id=None)
+        settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
+        return Tx1Processor(self.vocab, **settings)
+
+    def fsdp_wrap_fn(self, module):
+        """Shard block by block."""
+        return isinstance(module, Tx1Block)
+
+    def activation_checkpointing_fn(self, module):
+        """Recompute block by block."""
+        return isinstance(module, Tx1Block)
+
+    def forward(self, batch):
+        """Both models' answers to a batch of the ``tahoe_mds`` loader."""
+        self._check_teacher()
+        teacher = None if self._teacher is None else self._ask_teacher(batch)
+        return {"student": self._ask_student(batch), "teacher": teacher}
+
+    def _ask_student(self, batch):
+        view = "student_" if "student_gene" in batch else ""
+        masked = batch[f"{view}gen_mask"] if self.student_sees_masks else None
+        values = batch[f"{view}expr" if self.student_sees_masks else f"{view}expr_target"]
+        return _ask(self.student, batch[f"{view}gene"], values, masked, batch, self.needs)
+
+    def _ask_teacher(self, batch):
+        if "teacher_embedding" in batch and not self.needs & {"genes", "hidden", "expression", "mvc"}:
+            return Answers(cell=batch["teacher_embedding"], gene_ids=batch["gene"])
+        self._place_teacher(batch["gene"].device)
+        masked = batch["gen_mask"] if self.teacher_sees_masks else None
+        values = batch["expr" if self.teacher_sees_masks else "expr_target"]
+        # no_grad, not inference_mode: objectives save the answers for their own backward pass.
+        with torch.no_grad():
+            return _ask(self._teacher.model, batch["gene"], values, masked, batch, self.needs)
+
+    @torch.compiler.disable
+    def _place_teacher(self, device):
+        if self._teacher.model.device != device:
+            self._teacher.model.to(device)
+
+    @torch.compiler.disable
+    def _check_teacher(self):
+        if self._checked_teacher:
+            return
+        here = _fingerprint_tensor(self._teacher)
+        if not torch.equal(self.teacher_fingerprint.cpu(), here):
+            raise ValueError(
+                f"the checkpoint was trained with a teacher of fingerprint {_hex(self.teacher_fingerprint)}, this run "
+                f"has {_hex(here)}; give the run the same teacher, or start afresh in another save_folder"
+            )
+        self._checked_teacher = True
+
+    def loss(self, outputs, batch):
+        """``total``, each objective's own term, and the plain cosine where there is a teacher."""
+        total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
+        losses = {"total": total, **terms}
+        teacher = outputs["teacher"]
+        if teacher is not None and teacher.cell.shape == outputs["student"].cell.shape:
+            with torch.no_grad():
+                cosine = torch.nn.functional.cosine_similarity(outputs["student"].cell.float(), teacher.cell.float())
+            losses["student_teacher_cosine"] = cosine.mean()
+        return losses
+
+    def eval_forward(self, batch, outputs=None):
+        """As :meth:`forward`; answers already computed are used."""
+        return self.forward(batch) if outputs is None else outputs
+
+    def get_metrics(self, is_train=False):
+        """Fidelity metrics for evaluation; training logs the loss terms instead."""
+        if is_train:
+            return {}
+        metrics = {"loss": TermMetric("total")}
+        metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
+        if self._teacher is not None and self.student.config.embedding_size == self._teacher.model.config.embedding_size:
+            metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
+        return metrics
+
+    def update_metric(self, batch, outputs, metric):
+        """Feed one batch's answers to a metric."""
+        if isinstance(metric, TermMetric):
+            total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
+            metric.update({"total": total, **terms}[metric.term], len(batch["gene"]))
+        else:
+            metric.update(outputs["student"].cell.float(), outputs["teacher"].cell.float())
+
+    def flops_per_batch(self, batch):
+        """Floating-point operations of a training step: the student's three passes and the teacher's one."""
+        cells, length = batch["gene"].shape
+        student = 3 * _forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
+        return student + (0 if self._teacher is None else _forward_flops(self._teacher.model, cells, length))
+
+
+class TermMetric(Metric):
+    """Mean of one loss term over evaluation cells."""
+
+    def __init__(self, term):
+        super().__init__()
+        self.term = term
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("cells", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value, cells):
+        """Add a batch's mean ``value`` over ``cells`` cells."""
+        self.total += value.detach() * cells
+        self.cells += cells
+
+    def compute(self):
+        """The mean; 0 before any cell was seen."""
+        return self.total / self.cells.clamp(min=1)
+
+
+def _ask(model, gene_ids, values, masked, batch, needs):
+    seen = gene_ids.ne(model.config.pad_token_id)
+    out = model(
+        gene_ids,
+        values,
+        attention_mask=seen,
+        masked=masked,
+        drug_ids=batch.get("drug_ids") if model.chem_encoder is not None else None,
+        output_hidden_states="hidden" in needs,
+        output_expression="expression" in needs and model.expression_decoder is not None,
+        output_mvc="mvc" in needs and model.mvc_decoder is not None,
+    )
+    return Answers(
+        cell=out.pooler_output,
+        genes=out.last_hidden_state,
+        hidden=out.hidden_states,
+        expression=out.expression,
+        mvc=out.mvc,
+        gene_ids=gene_ids,
+        seen=seen,
+        masked=masked,
+    )
+
+
+def _load(spec):
+    if spec is None:
+        return None
+    arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
+    unknown = set(arguments) - _TEACHER_KEYS
+    if unknown:
+        name = sorted(unknown)[0]
+        closest = difflib.get_close_matches(name, _TEACHER_KEYS, n=1) or sorted(_TEACHER_KEYS)
+        raise ValueError(f"model.teacher has the unknown key {name!r}; did you mean {closest[0]}?")
+    dtype = arguments.pop("dtype", "float32")
+    if dtype not in _DTYPES:
+        raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
+    teacher = load_teacher(**arguments)
+    teacher.model.to(_DTYPES[dtype])
+    return teacher
+
+
+def _vocabulary(path, teacher):
+    if teacher is not None:
+        if path is not None:
+            raise ValueError("model.vocab is the teacher's where there is one; remove it")
+        return teacher.processor.vocab
+    if path is None:
+        raise ValueError("without a teacher model.vocab must name a vocab.json (`tahoe-distill prepare` writes one)")
+    return GeneVocab.from_file(path)
+
+
+def _shapes(student, teacher):
+    return Shapes(
+        student_width=student.hidden_size,
+        student_embedding=student.embedding_size,
+        student_layers=student.num_hidden_layers,
+        teacher_width=None if teacher is None else teacher.hidden_size,
+        teacher_embedding=None if teacher is None else teacher.embedding_size,
+        teacher_layers=None if teacher is None else teacher.num_hidden_layers,
+        num_bins=student.num_bins,
+        standard_scale_outputs=student.standard_scale_outputs,
+    )
+
+
+def _fingerprint_tensor(teacher):
+    digest = bytes(32) if teacher is None else bytes.fromhex(teacher.fingerprint)
+    return torch.tensor(list(digest), dtype=torch.uint8)
+
+
+def _hex(tensor):
+    return bytes(tensor.cpu().tolist()).hex()[:12]
+
+
+def _forward_flops(model, cells, length):
+    """2 per weight and token outside the gene table, plus the attention scores and their use."""
+    config = model.config
+    weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
+    attention = 4 * config.num_hidden_layers * config.hidden_size * length
+    return cells * length * (2 * weights + attention)

@@ -1,0 +1,81 @@
+"""Exported folders: whole or absent, and the same model without this package."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tahoe_distill.hub.export import ExportMismatchError, finished_folder, verify_model_folder, write_model_folder
+from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+
+FRESH = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("composer", "llmfoundry", "streaming", "anndata", "scanpy", "tahoe_distill"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+import numpy as np, torch
+from transformers import AutoModel, AutoProcessor
+model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)
+cells = processor.encode_rows(np.load(sys.argv[2]), np.arange(3, 43))
+with torch.no_grad():
+    np.save(sys.argv[3], model(**processor.pad(cells)).pooler_output.numpy())
+"""
+
+
+@pytest.fixture
+def student(small_vocab):
+    config = Tx1Config(
+        vocab_size=43, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, projection_dim=16, context_length=32
+    )
+    return Tx1Model(config).eval(), Tx1Processor(small_vocab, max_length=32)
+
+
+def test_loads_in_a_fresh_process_without_this_package(tmp_path, student):
+    model, processor = student
+    counts = np.random.default_rng(0).poisson(1.0, (5, 40)).astype(np.float32)
+    np.save(tmp_path / "counts.npy", counts)
+    write_model_folder(model, processor, tmp_path / "hf")
+    command = [sys.executable, "-c", FRESH, tmp_path / "hf", tmp_path / "counts.npy", tmp_path / "out.npy"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True)
+    with torch.no_grad():
+        expected = model(**processor.pad(processor.encode_rows(counts, np.arange(3, 43)))).pooler_output.numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+
+
+def test_holds_the_files_that_users_expect(tmp_path, student):
+    write_model_folder(*student, tmp_path / "hf", {"README.md": "card"})
+    names = {path.name for path in (tmp_path / "hf").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "vocab.json", "preprocessor_config.json", "README.md"}
+    assert names >= {"configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py"}
+
+
+def test_verification_notices_other_weights(tmp_path, student):
+    write_model_folder(*student, tmp_path / "hf")
+    path = tmp_path / "hf" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["projection.bias"] = tensors["projection.bias"] + 0.1
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ExportMismatchError, match="gives other cell embeddings"):
+        verify_model_folder(student[0], tmp_path / "hf")
+
+
+def test_an_existing_folder_is_left_alone(tmp_path, student):
+    (tmp_path / "hf").mkdir()
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_model_folder(*student, tmp_path / "hf")
+    assert list(tmp_path.iterdir()) == [tmp_path / "hf"]
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), finished_folder(tmp_path / "hf") as folder:
+        (folder / "half").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

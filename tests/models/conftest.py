@@ -1,0 +1,64 @@
+"""A tiny model with random weights everywhere, and a padded batch for it."""
+
+import pytest
+import torch
+
+from tahoe_distill import GeneVocab, Tx1Config, Tx1Model
+
+TINY = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "value_dropout": 0.0,
+    "context_length": 12,
+}
+
+
+@pytest.fixture
+def make_model():
+    """A function that builds a tiny model with every tensor random, changed by keyword."""
+
+    def make(**changes):
+        torch.manual_seed(0)
+        model = Tx1Model(Tx1Config(**{**TINY, **changes})).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    """Three cells of 9, 6 and 2 tokens."""
+    generator = torch.Generator().manual_seed(0)
+    gene_ids = torch.stack([torch.randperm(26, generator=generator)[:9] + 4 for _ in range(3)])
+    bins = torch.randint(1, 51, (3, 9), generator=generator).float()
+    mask = torch.arange(9) < torch.tensor([9, 6, 2])[:, None]
+    gene_ids[:, 0], bins[:, 0] = 1, -2
+    return {
+        "gene_ids": gene_ids.masked_fill(~mask, 0),
+        "expression_bins": bins.masked_fill(~mask, -2),
+        "attention_mask": mask.long(),
+    }
+
+
+@pytest.fixture
+def masked(batch):
+    """Some genes of each cell, never <cls> or padding."""
+    masked = torch.zeros_like(batch["attention_mask"], dtype=torch.bool)
+    masked[0, [2, 5, 8]], masked[1, [1, 4]] = True, True
+    return masked
+
+
+@pytest.fixture
+def vocab():
+    """Thirty tokens: four special ones, then genes."""
+    specials = ["<pad>", "<cls>", "<eoc>", "<drug>"]
+    genes = [f"ENSG{number:011d}" for number in range(26)]
+    return GeneVocab(
+        {token: number for number, token in enumerate(specials + genes)}, {"TP53": "ENSG00000000007", "ODD": "ENSG9"}
+    )

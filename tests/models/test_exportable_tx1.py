@@ -1,0 +1,22 @@
+"""The files of `models/` stand by themselves, for they are copied into every export."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from transformers.dynamic_module_utils import get_imports, get_relative_imports
+
+import tahoe_distill.models
+
+FILES = sorted(Path(tahoe_distill.models.__file__).parent.glob("*_tx1.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_imports(path):
+    allowed = {"torch", "transformers", "safetensors", "numpy", *sys.stdlib_module_names}
+    assert set(get_imports(path)) <= allowed
+    assert set(get_relative_imports(path)) <= {file.stem for file in FILES}
+
+
+def test_all_files_are_there():
+    assert [path.name for path in FILES] == ["configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py"]

@@ -1,0 +1,73 @@
+"""Imports go downwards only, and a light import stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tahoe_distill
+
+ROOT = Path(tahoe_distill.__file__).parent
+# Package -> packages of this project that it may import from, beside itself.
+RANKS = {
+    "models": set(),
+    "objectives": set(),
+    "metrics": set(),
+    "data": {"models"},
+    "hub": {"models"},
+    "embedding": {"models", "hub"},
+    "teacher": {"models", "objectives", "metrics", "data", "hub", "embedding"},
+    "evaluation": {"models", "objectives", "metrics", "data", "hub", "embedding"},
+    "training": {"models", "objectives", "metrics", "data", "hub", "embedding", "teacher", "evaluation"},
+    "cli": {"models", "objectives", "metrics", "data", "hub", "embedding", "teacher", "evaluation", "training"},
+}
+HEAVY = {"composer", "llmfoundry", "streaming"}
+MAY_BE_HEAVY = {"data": {"streaming"}, "training": HEAVY, "cli": HEAVY}
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT)
+
+
+def imported(path):
+    """Absolute names of all that a module imports, inside functions too."""
+    package = ["tahoe_distill", *path.relative_to(ROOT).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            if module == "tahoe_distill":
+                yield from (f"tahoe_distill.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_downwards(path):
+    package = path.relative_to(ROOT).parts[0]
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "tahoe_distill" and len(parts) > 1 and parts[1] in RANKS:
+            assert parts[1] in RANKS[package] | {package}, f"{path} imports {name}"
+        if parts[0] in HEAVY:
+            assert parts[0] in MAY_BE_HEAVY.get(package, set()), f"{path} imports {name}"
+        assert parts[0] != "tahoe_x1", f"{path} imports the upstream package"
+
+
+def test_every_package_has_a_rank():
+    packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
+    assert packages == set(RANKS)
+
+
+def test_embedding_imports_nothing_of_training():
+    code = (
+        "import sys, tahoe_distill; tahoe_distill.embed, tahoe_distill.Tx1Model; "
+        "print([m for m in ('composer', 'llmfoundry', 'streaming') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_module_says_its_job():
+    for path in ROOT.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"
