@@ -124,16 +124,16 @@ class _UpstreamVocab(dict):
 
 
 def _prepare(path, vocab, folder, args):
-    speeds = {"ours": []}
+    speeds = {"ours": [], "ours, zstd": []}
     if importlib.util.find_spec("datasets"):
         speeds["upstream's way"] = []
     cells = anndata.read_h5ad(path, backed="r").n_obs
     for turn in range(args.rounds):
-        began = time.perf_counter()
-        prepare_shards(path, os.path.join(folder, f"ours{turn}"), vocab, val_fraction=0)
-        speeds["ours"].append(cells / (time.perf_counter() - began))
-        # One round of upstream's way is enough: it is slow and steady.
-        if len(speeds) == 2 and turn < 2:
+        for name, compression in (("ours", None), ("ours, zstd", "zstd:1")):
+            began = time.perf_counter()
+            prepare_shards(path, os.path.join(folder, f"{name}{turn}"), vocab, val_fraction=0, compression=compression)
+            speeds[name].append(cells / (time.perf_counter() - began))
+        if "upstream's way" in speeds:
             began = time.perf_counter()
             _upstreams_way(path, vocab, os.path.join(folder, f"theirs{turn}"))
             speeds["upstream's way"].append(cells / (time.perf_counter() - began))
@@ -192,7 +192,7 @@ def _read(shards, vocab, args):
 def _report(title, speeds):
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     text = ", ".join(f"{name} {speed:,.0f} cells/s" for name, speed in medians.items())
-    ratio = f": {medians['ours'] / list(medians.values())[1]:.1f} times" if len(medians) > 1 else ""
+    ratio = f": {medians['ours'] / list(medians.values())[-1]:.1f} times" if len(medians) > 1 else ""
     print(f"{title}: {text}{ratio}")
 
 

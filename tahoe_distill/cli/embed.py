@@ -1,22 +1,70 @@
-"""Embed the cells of an h5ad or zarr file with a student or a converted teacher."""
+"""Embed the cells of an h5ad or zarr file of any size with a student or a converted teacher.
 
-import anndata
+Writes a copy of the input with the vectors in obsm. Memory does not grow with the file; a run that was killed or
+interrupted carries on when the same command is given again.
+"""
 
-from ..embedding import embed
+import sys
+
+from ..embedding import embed_file
+from ..embedding.options import BACKENDS
 
 EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad"
 
 
 def add_arguments(parser):
     """Add the arguments of `tahoe-distill embed`."""
-    parser.add_argument("--model", required=True, help="folder or hub id of an exported model")
-    parser.add_argument("--adata", required=True, help="h5ad with raw counts")
-    parser.add_argument("--out", required=True, help="h5ad to write")
-    parser.add_argument("--key-added", default="X_tx1")
+    parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
+    parser.add_argument("--adata", required=True, help="h5ad or zarr with raw counts or log1p of them")
+    parser.add_argument("--out", required=True, help="file of the same format to write")
+    parser.add_argument("--key-added", default="X_tx1", help="key of obsm (default: X_tx1)")
+    parser.add_argument("--layer", help="layer to read instead of X")
+    parser.add_argument("--gene-key", help="column of var with Ensembl ids (default: found by itself)")
+    parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
+    parser.add_argument("--genes", action="store_true", help="also write the mean embedding of each gene to varm")
+    parser.add_argument("--no-normalize", action="store_true", help="leave vectors at their own length")
+    parser.add_argument(
+        "--batch-size", default="auto", type=_batch_size, help="cells of a batch at most (default: auto)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--devices", help="several, one process each: cuda:0,cuda:1 or a number")
+    parser.add_argument(
+        "--dtype", default="auto", help="auto (bfloat16 on GPUs, float32 on CPUs), float32, bfloat16, float16"
+    )
+    parser.add_argument("--backend", default="torch", choices=BACKENDS, help="how to compute (default: torch)")
+    parser.add_argument("--workers", default=0, type=int, help="processes that tokenise; 0 for a thread (default)")
+    parser.add_argument("--window", type=int, help="cells that are sorted by length and committed together")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output or key")
 
 
 def run(args):
-    """Embed and write."""
-    adata = anndata.read_h5ad(args.adata)
-    embed(adata, args.model, key_added=args.key_added, progress=True)
-    adata.write_h5ad(args.out)
+    """Embed the file; Ctrl-C leaves a state that the same command carries on from."""
+    try:
+        out = embed_file(
+            args.adata,
+            args.model,
+            args.out,
+            key_added=args.key_added,
+            layer=args.layer,
+            gene_key=args.gene_key,
+            drug_key=args.drug_key,
+            overwrite=args.overwrite,
+            progress=True,
+            genes=args.genes,
+            normalize=not args.no_normalize,
+            batch_size=args.batch_size,
+            device=args.device,
+            devices=args.devices,
+            dtype=args.dtype,
+            backend=args.backend,
+            workers=args.workers,
+            window=args.window,
+        )
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command carries on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(f"wrote {out} (obsm[{args.key_added!r}])")
+
+
+def _batch_size(text):
+    return int(text) if text.lstrip("-").isdigit() else text

@@ -10,9 +10,7 @@ def add_arguments(parser):
     parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores or 10x .h5 files; globs are expanded")
     parser.add_argument("--out", required=True, help="folder to write; must not exist")
     parser.add_argument("--vocab", required=True, help="vocab.json of the teacher")
-    parser.add_argument(
-        "--val-fraction", type=float, default=0.1, help="share of the cells for validation (%(default)s)"
-    )
+    parser.add_argument("--val-fraction", type=float, default=0.1, help="validation share of the cells (%(default)s)")
     parser.add_argument("--split-by", metavar="COLUMN", help="obs column whose groups stay whole in one split")
     parser.add_argument("--seed", type=int, default=17, help="decides the split (%(default)s)")
     parser.add_argument("--layer", help="layer to read instead of X; raw for raw.X")
@@ -23,7 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--min-genes", type=int, default=1, help="drop cells with fewer expressed genes (%(default)s)")
     parser.add_argument("--format", choices=("typed", "tahoe"), default="typed", help="column encoding (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
-    parser.add_argument("--compression", default="zstd:3", help="MDS compression, or none (%(default)s)")
+    parser.add_argument("--compression", default="none", help="MDS compression, such as zstd:1, for upload (%(default)s)")
     parser.add_argument("--chunk-cells", type=int, default=16384, help="cells written at once (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

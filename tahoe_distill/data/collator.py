@@ -5,14 +5,16 @@ import torch
 
 from tahoe_distill.data import draws
 from tahoe_distill.data.augment import Augment
-from tahoe_distill.data.binning import bin_cells
 from tahoe_distill.data.drugs import DrugTable
 from tahoe_distill.data.options import plain
 from tahoe_distill.data.schema import EPOCH, EXPRESSIONS, GENES, ID, SAMPLE, TEACHER
-from tahoe_distill.models.processing_tx1 import choose_genes, log_normalize
+from tahoe_distill.models.processing_tx1 import bin_cells, choose_genes, log_normalize
 
 # What a random number is for; part of its key.
-_MASK, _PROBABILITY, _CONTEXT, _STUDENT, _UNEXPRESSED, _AUGMENT = range(6)
+_GENES, _PROBABILITY, _STUDENT, _UNEXPRESSED, _AUGMENT = range(5)
+
+
+_TENSORS = ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
 
 
 class Tx1Collator:
@@ -144,14 +146,15 @@ class Tx1Collator:
         epochs, ids = self._identities(samples)
         cells = self._cells(samples, epochs, ids)
         values = self._transform([raw for _, raw in cells])
-        chosen = self._contexts(cells, epochs, ids)
-        arrays = self._rows(cells, values, chosen)
-        mask = self._masks(arrays, epochs, ids)
-        arrays["gen_mask"] = mask
+        # One word a gene orders it for the context and, among those that stay, for the mask: both are random subsets.
+        longest = max(genes.size for genes, _ in cells)
+        words = draws.words(draws.keys(self.seed, epochs, ids, _GENES), longest)
+        arrays, words = self._rows(cells, values, words)
+        if self.unexp_padding:
+            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, _UNEXPRESSED))
+        mask = arrays["gen_mask"] = self._masks(arrays, words, epochs, ids)
         arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
-        batch = {
-            name: torch.from_numpy(arrays[name]) for name in ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
-        }
+        batch = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
         if self.use_chem_token:
             batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
         if self.student_max_length is not None:
@@ -166,7 +169,7 @@ class Tx1Collator:
 
     def _cells(self, samples, epochs, ids):
         """``(genes, raw expression)`` of each sample as arrays, drug token inserted and cells augmented."""
-        cells = [(_array(sample[GENES], np.int64), _array(sample[EXPRESSIONS], np.float32)) for sample in samples]
+        cells = [(_array(sample[GENES]), _array(sample[EXPRESSIONS], np.float32)) for sample in samples]
         if self.use_chem_token:
             drug = self.vocab["<drug>"]
             cells = [(np.insert(genes, 1, drug), np.insert(raw, 1, self.pad_value)) for genes, raw in cells]
@@ -181,61 +184,48 @@ class Tx1Collator:
         ]
 
     def _transform(self, raws):
-        """Model values of each cell: the special tokens' as they are, the genes' binned or log-normalised."""
-        keep = self.keep_first_n_tokens
+        """Model values of each cell's genes, special tokens left out: binned, log-normalised, or as they are."""
+        bodies = [raw[self.keep_first_n_tokens :] for raw in raws]
         if self.do_binning:
-            return bin_cells(raws, keep, self.num_bins, self.right_binning)
-        if self.log_transform:
-            return [np.concatenate([raw[:keep], log_normalize(raw[keep:], self.target_sum)]) for raw in raws]
-        return raws
+            return bin_cells(bodies, self.num_bins, self.right_binning)
+        return [log_normalize(body, self.target_sum) for body in bodies] if self.log_transform else bodies
 
-    def _contexts(self, cells, epochs, ids):
-        """Positions to use of each cell, or None for all of them."""
-        chosen = [None] * len(cells)
-        keys = draws.keys(self.seed, epochs, ids, _CONTEXT)
-        for row, (genes, _) in enumerate(cells):
-            if genes.size > self.max_length:
-                chosen[row] = self._subset(genes, genes.size, self.max_length, keys[row])
-        return chosen
-
-    def _subset(self, genes, size, count, key):
-        """``count`` of the first ``size`` positions: the special tokens, and genes chosen at random or by the cell."""
+    def _rows(self, cells, values, words):
+        """``gene``, ``expr_target``, ``expr_raw`` (C, G), padded, and ``lengths`` (C,); and the words of what stays."""
         keep = self.keep_first_n_tokens
-        if self.deterministic:
-            picked = choose_genes(genes[keep:size], count - keep)
-        elif self.sampling:
-            picked = np.sort(draws.smallest(draws.words(np.array([key]), size - keep)[0], count - keep))
-        else:
-            return np.arange(count)
-        return np.concatenate([np.arange(keep), picked + keep])
-
-    def _rows(self, cells, values, chosen):
-        """``gene``, ``expr_target``, ``expr_raw`` (C, G), padded, and ``lengths`` (C,)."""
         lengths = np.array([min(genes.size, self.max_length) for genes, _ in cells])
         shape = (len(cells), int(lengths.max()))
         gene = np.full(shape, self.pad_token_id, dtype=np.int64)
         target = np.full(shape, self.pad_value, dtype=np.float32)
         raws = np.full(shape, self.pad_value, dtype=np.float32)
-        for row, ((genes, raw), value, positions) in enumerate(zip(cells, values, chosen)):
-            part = slice(None) if positions is None else positions
-            gene[row, : lengths[row]] = genes[part]
-            target[row, : lengths[row]] = value[part]
-            raws[row, : lengths[row]] = raw[part]
-        arrays = {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}
-        return arrays
+        kept_words = words[:, : shape[1]].copy()
+        for row, ((genes, raw), value, count) in enumerate(zip(cells, values, lengths)):
+            gene[row, :keep], target[row, :keep], raws[row, :keep] = genes[:keep], raw[:keep], raw[:keep]
+            part = slice(count - keep)
+            if count < genes.size:
+                part = self._subset(genes[keep:], words[row, keep : genes.size], count - keep)
+                kept_words[row, keep:count] = words[row, keep : genes.size][part]
+            gene[row, keep:count] = genes[keep:][part]
+            target[row, keep:count] = value[part]
+            raws[row, keep:count] = raw[keep:][part]
+        return {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}, kept_words
 
-    def _masks(self, arrays, epochs, ids):
-        """(C, G) bool; also fills with unexpressed genes first, which may be masked like any other."""
-        if self.unexp_padding:
-            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, _UNEXPRESSED))
+    def _subset(self, genes, words, count):
+        """Which ``count`` of a cell's ``genes`` stay: at random, by the cell alone, or the first ones."""
+        if self.deterministic:
+            return choose_genes(genes, count)
+        # Positions, not a mask: three arrays are indexed by it.
+        return np.flatnonzero(draws.smallest(words, count)) if self.sampling else slice(count)
+
+    def _masks(self, arrays, words, epochs, ids):
+        """(C, G) bool: the wanted share of each cell's genes, any of them, special tokens never."""
         keep, lengths = self.keep_first_n_tokens, arrays["lengths"]
         mask = np.zeros(arrays["gene"].shape, dtype=bool)
         if not self.do_mlm:
             return mask
         counts = ((lengths - keep) * self._probabilities(epochs, ids)).astype(np.int64)
-        words = draws.words(draws.keys(self.seed, epochs, ids, _MASK), mask.shape[1] - keep)
         for row in np.flatnonzero(counts > 0):
-            mask[row, keep + draws.smallest(words[row, : lengths[row] - keep], counts[row])] = True
+            mask[row, keep : lengths[row]] = draws.smallest(words[row, keep : lengths[row]], counts[row])
         return mask
 
     def _probabilities(self, epochs, ids):
@@ -259,12 +249,14 @@ class Tx1Collator:
 
     def _student_view(self, arrays, epochs, ids):
         """The same cells cut to the student's context: a subset of the teacher's positions, and where it lies."""
-        lengths = np.minimum(arrays["lengths"], self.student_max_length)
-        index = np.zeros((len(ids), int(lengths.max())), dtype=np.int64)
-        keys = draws.keys(self.seed, epochs, ids, _STUDENT)
-        for row, (count, full) in enumerate(zip(lengths, arrays["lengths"])):
-            cut = count < full
-            index[row, :count] = self._subset(arrays["gene"][row], full, count, keys[row]) if cut else np.arange(count)
+        keep, full = self.keep_first_n_tokens, arrays["lengths"]
+        lengths = np.minimum(full, self.student_max_length)
+        index = np.tile(np.arange(lengths.max()), (len(ids), 1))
+        words = draws.words(draws.keys(self.seed, epochs, ids, _STUDENT), int(full.max()))
+        for row in np.flatnonzero(lengths < full):
+            genes, places = arrays["gene"][row, keep : full[row]], np.arange(full[row] - keep)
+            index[row, keep:] = places[self._subset(genes, words[row, keep : full[row]], lengths[row] - keep)] + keep
+        index[np.arange(index.shape[1]) >= lengths[:, None]] = 0
         padding = np.arange(index.shape[1]) >= lengths[:, None]
         fills = {"gene": self.pad_token_id, "expr": self.pad_value, "expr_target": self.pad_value, "gen_mask": False}
         view = {
@@ -291,7 +283,7 @@ def _taken(array, index):
     return np.take_along_axis(array, index, axis=1)
 
 
-def _array(value, dtype):
+def _array(value, dtype=None):
     """A 1-d NumPy array of a tensor, array or list, shared with it where the type allows."""
     array = np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, dtype=dtype)
     return array if array.ndim == 1 else array.reshape(-1)

@@ -61,8 +61,8 @@ def recognise(rows, path):
         return COUNTS
     kind = LOGGED if rows.data.max() <= _LARGEST_LOG else SCALED_TOTALS
     log.warning(
-        "%s: holds %s values, not raw counts (largest %.4g); accepted, since binning depends on ranks only. Down-sampling "
-        "and mixing at training need raw counts",
+        "%s: holds %s values, not raw counts (largest %.4g); accepted, since binning depends on ranks only. "
+        "Down-sampling and mixing at training need raw counts",
         path,
         kind,
         rows.data.max(),

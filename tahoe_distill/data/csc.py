@@ -16,8 +16,8 @@ def transposed_rows(node, shape):
         shape: (cells, genes).
 
     Returns:
-        Dict of ``data``, ``indices`` (columns) and ``indptr`` (rows); the first two in unnamed temporary files, which go
-        with the last reference.
+        Dict of ``data``, ``indices`` (columns) and ``indptr`` (rows); the first two in unnamed temporary files, which
+        go with the last reference.
     """
     total = node["data"].shape[0]
     columns = np.asarray(node["indptr"][:]).astype(np.int64)

@@ -11,11 +11,13 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def mix64(x):
     """SplitMix64 finaliser (Steele, Lea, Flood 2014) of a uint64 array, wrapping."""
-    with np.errstate(over="ignore"):
-        x = x + _GOLDEN
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+    # In place, since it runs over millions of numbers; arrays wrap without a warning.
+    x = x + _GOLDEN
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def keys(seed, epochs, samples, purpose):
@@ -27,9 +29,9 @@ def keys(seed, epochs, samples, purpose):
 
 
 def words(row_keys, count):
-    """(C, count) uint64 random words, row by row from ``row_keys`` (C,)."""
-    with np.errstate(over="ignore"):
-        return mix64(row_keys[:, None] + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64))
+    """(C, count) uint32 random words, row by row from ``row_keys`` (C,)."""
+    steps = _GOLDEN * np.arange(1, count // 2 + 2, dtype=np.uint64)
+    return mix64(row_keys[:, None] + steps).view(np.uint32)[:, :count]
 
 
 def uniforms(row_keys):
@@ -43,7 +45,13 @@ def generators(row_keys):
 
 
 def smallest(row_words, count):
-    """Indices of the ``count`` smallest of ``row_words`` (n,): a random subset when they are random. Unsorted."""
+    """(n,) bool, true for the ``count`` smallest of ``row_words`` (n,): a random subset when they are random."""
     if count >= row_words.size:
-        return np.arange(row_words.size)
-    return np.argpartition(row_words, count)[:count]
+        return np.ones(row_words.size, dtype=bool)
+    if count <= 0:
+        return np.zeros(row_words.size, dtype=bool)
+    chosen = row_words < np.partition(row_words, count)[count]
+    if np.count_nonzero(chosen) < count:
+        # Equal words at the limit, once in some million rows: take them by position.
+        chosen[np.argsort(row_words, kind="stable")[:count]] = True
+    return chosen

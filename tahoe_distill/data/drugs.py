@@ -4,7 +4,8 @@ import json
 import os
 
 import numpy as np
-from streaming.base.storage import CloudDownloader
+
+from tahoe_distill.data.fetch import fetch
 
 NO_DRUG = "<pad>"
 
@@ -26,7 +27,7 @@ class DrugTable:
         """Read a JSON file: a path, or ``{local, remote}`` where ``local`` is fetched from ``remote`` when absent."""
         path = source if isinstance(source, (str, os.PathLike)) else source.get("local")
         if not isinstance(source, (str, os.PathLike)) and source.get("remote") and not os.path.isfile(path):
-            CloudDownloader.direct_download(source["remote"], path)
+            fetch(source["remote"], path)
         with open(path, encoding="utf-8") as file:
             return cls(json.load(file))
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tahoe_distill.models.processing_tx1 import GENE_ID_COLUMNS, GeneVocab
+from tahoe_distill.models.processing_tx1 import GENE_ID_COLUMNS
 
 SYMBOL_COLUMNS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "hgnc")
+
+_NO_NAME = ("", "nan", "None", "NA")
 
 log = logging.getLogger(__name__)
 
@@ -19,55 +21,72 @@ class GeneMatch:
     """How the genes of one file stand to a vocabulary.
 
     Args:
+        path: The file.
         tokens: (genes,) int64 vocabulary numbers, -1 where unknown.
         column: Column of ``var`` they were read from; None for the index.
-        duplicates: Genes that share their number with an earlier one; their counts are summed.
         unmatched: Names that are not in the vocabulary.
+        looked: Places looked in, with examples, for messages.
     """
 
+    path: str
     tokens: np.ndarray
     column: str | None
-    duplicates: int
     unmatched: list
+    looked: str
+
+    @property
+    def count(self):
+        """Genes that are in the vocabulary."""
+        return int((self.tokens >= 0).sum())
+
+    @property
+    def duplicates(self):
+        """Genes that share their number with an earlier one; their counts are summed."""
+        return self.count - np.unique(self.tokens[self.tokens >= 0]).size
+
+    def require(self):
+        """Raise ``ValueError`` when no gene matches; warn of duplicates."""
+        if not self.count:
+            raise ValueError(
+                f"{self.path}: none of its {self.tokens.size} genes is in the vocabulary; looked in {self.looked}. "
+                "Expected human Ensembl ids such as ENSG00000141510 (name their column with gene_key), or symbols "
+                "together with a symbol table"
+            )
+        if self.duplicates:
+            log.warning("%s: %d genes repeat an earlier one; their counts are summed", self.path, self.duplicates)
 
     def report(self):
         """Numbers for ``metadata.json``."""
         return {
             "column": self.column or "index",
             "genes": int(self.tokens.size),
-            "matched": int((self.tokens >= 0).sum()),
+            "matched": self.count,
             "duplicates_summed": self.duplicates,
             "unmatched_examples": self.unmatched[:10],
         }
 
 
 def match_genes(var, vocab, path, gene_key=None):
-    """Match the genes of one file.
+    """Match the genes of one file: the index or the usual column that matches best, ids or symbols.
 
     Args:
         var: The file's ``var`` table.
         vocab: The vocabulary; its symbols are used where a name is no Ensembl id.
         path: The file, for messages.
-        gene_key: Column of ``var`` with gene names; the best of the index and the usual columns when left out.
+        gene_key: Column of ``var`` with gene names, when it is to be no other.
+
+    Returns:
+        A :class:`GeneMatch`, and the symbols that the file itself gives to its ids (symbol to Ensembl id).
 
     Raises:
-        ValueError: When no gene matches, or ``gene_key`` is not a column.
+        ValueError: When ``gene_key`` is not a column.
     """
     names = {key: _names(var, key) for key in _candidates(var, path, gene_key)}
     tokens = {key: vocab.gene_tokens(values) for key, values in names.items()}
     best = max(tokens, key=lambda key: (tokens[key] >= 0).sum())
-    found = tokens[best]
-    if not (found >= 0).any():
-        places = ", ".join(f"{key or 'index'} ({', '.join(values[:3])})" for key, values in names.items())
-        raise ValueError(
-            f"{path}: none of its {len(var)} genes is in the vocabulary; looked in {places}. Expected human Ensembl ids "
-            "such as ENSG00000141510 (name their column with gene_key), or symbols together with a symbol table"
-        )
-    known = found[found >= 0]
-    duplicates = int(known.size - np.unique(known).size)
-    if duplicates:
-        log.warning("%s: %d genes repeat an earlier one; their counts are summed", path, duplicates)
-    return GeneMatch(found, best, duplicates, [name for name, token in zip(names[best], found) if token < 0])
+    unmatched = [names[best][place] for place in np.flatnonzero(tokens[best] < 0)]
+    looked = ", ".join(f"{key or 'the index'} ({', '.join(values[:3])})" for key, values in names.items())
+    return GeneMatch(path, tokens[best], best, unmatched, looked), _symbols(var, vocab, names[best])
 
 
 def _candidates(var, path, gene_key):
@@ -82,19 +101,17 @@ def _names(var, key):
     return [str(name) for name in (var.index if key is None else var[key])]
 
 
-def collect_symbols(var, vocab):
-    """Symbols of a file that has both ids and symbols: ``{symbol: Ensembl id}``; the first id counts."""
-    keys = [None, *(name for name in (*GENE_ID_COLUMNS, *SYMBOL_COLUMNS) if name in var.columns)]
-    names = {key: _names(var, key) for key in keys}
-    by_id = {key: GeneVocab(vocab.tokens).gene_tokens(values) for key, values in names.items()}
-    ids = max(by_id, key=lambda key: (by_id[key] >= 0).sum())
-    found = by_id[ids] >= 0
-    symbol_keys = [key for key in keys if key != ids and key not in GENE_ID_COLUMNS and not (by_id[key] >= 0).any()]
-    if not found.any() or not symbol_keys:
+def _symbols(var, vocab, names):
+    """``{symbol: Ensembl id}`` of a file whose ``names`` are ids and that has symbols too; the first id counts."""
+    ids = [name if name in vocab.tokens else vocab_id(name) for name in names]
+    known = [gene in vocab.tokens for gene in ids]
+    keys = [name for name in SYMBOL_COLUMNS if name in var.columns]
+    keys += [] if _names(var, None)[:100] == names[:100] else [None]
+    if not any(known) or not keys:
         return {}
-    key = next((key for key in symbol_keys if key in SYMBOL_COLUMNS), symbol_keys[0])
-    pairs = [(name, vocab_id(gene)) for name, gene, ok in zip(names[key], names[ids], found) if ok]
-    return {name: gene for name, gene in reversed(pairs) if name not in ("", "nan", "None")}
+    pairs = [(name, gene) for name, gene, ok in zip(_names(var, keys[0]), ids, known) if ok]
+    # An id is no symbol, though some files put one where a gene has no name.
+    return {name: gene for name, gene in reversed(pairs) if name not in _NO_NAME and vocab_id(name) not in vocab.tokens}
 
 
 def vocab_id(name):
@@ -122,7 +139,5 @@ def read_symbols(table):
         if ids and others:
             symbols.setdefault(others[0], vocab_id(ids[0]))
     if not symbols:
-        raise ValueError(
-            f"{path}: found no row with a symbol and an Ensembl id; expected a CSV, TSV or JSON table of both"
-        )
+        raise ValueError(f"{path}: found no row of a symbol and an Ensembl id; expected CSV, TSV or JSON")
     return symbols

@@ -1,7 +1,6 @@
-"""What preparing will do: inputs opened, genes matched, counts recognised and cells split, before any shard is written."""
+"""What preparing will do: genes matched, counts recognised and cells split, before any shard is written."""
 
 import hashlib
-import json
 import logging
 import os
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from scipy import sparse
 
 from tahoe_distill.data.chunk import Chunk
 from tahoe_distill.data.counts import recognise
-from tahoe_distill.data.genes import collect_symbols, match_genes, read_symbols
+from tahoe_distill.data.genes import match_genes, read_symbols
 from tahoe_distill.data.schema import RESERVED
 from tahoe_distill.data.sources import expand_inputs, open_cells
 from tahoe_distill.data.split import group_split, random_split
@@ -20,7 +19,7 @@ from tahoe_distill.data.writer import columns_of
 from tahoe_distill.models.processing_tx1 import GeneVocab
 
 # Cells looked at to tell counts from logarithms.
-_LOOK = 64
+_LOOK = 32
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +79,11 @@ class Plan:
         self.options = options
         paths = expand_inputs(inputs)
         vocab = vocab if hasattr(vocab, "tokens") else GeneVocab.from_file(os.fspath(vocab))
-        self.vocab = GeneVocab(vocab.tokens, self._all_symbols(paths, vocab, symbols))
+        table = {} if symbols is None else read_symbols(symbols)
+        known = {name: gene for name, gene in {**table, **vocab.symbols}.items() if gene in vocab.tokens}
+        self.vocab = GeneVocab(vocab.tokens, known)
         self.inputs = [self._look(path) for path in paths]
+        self._match_by_symbols()
         self.cells = sum(item.cells for item in self.inputs)
         if not self.cells:
             raise ValueError(f"{', '.join(paths)}: no cells; expected at least one")
@@ -92,26 +94,28 @@ class Plan:
         self.columns = columns_of(self.kept_encodings, widths.pop(), options.format)
         self.in_val = self._split()
 
-    def _all_symbols(self, paths, vocab, table):
-        symbols = {} if table is None else read_symbols(table)
-        symbols = {**symbols, **vocab.symbols}
-        for path in paths:
-            with open_cells(path, self.options.layer) as source:
-                symbols = {**collect_symbols(source.var, vocab), **symbols}
-        return {name: gene for name, gene in symbols.items() if gene in vocab.tokens}
-
     def _look(self, path):
+        """One input; symbols that it has beside ids are added to the vocabulary's."""
         options = self.options
         with open_cells(path, options.layer) as source:
-            match = match_genes(source.var, self.vocab, path, options.gene_key)
             kind = _kind(source, path)
+            match, symbols = match_genes(source.var, self.vocab, path, options.gene_key)
+            self.vocab.symbols.update({name: symbols[name] for name in symbols.keys() - self.vocab.symbols.keys()})
             kept = {name: source.obs_column(name) for name in options.keep}
             groups = source.obs_column(options.split_by) if options.split_by else None
             width = None
             if options.teacher_key is not None:
                 width = int(source.embedding(options.teacher_key).shape[1])
-            log.info("%s: %d cells, %s, %d genes matched", path, len(source), kind, (match.tokens >= 0).sum())
+            log.info("%s: %d cells, holds %s", path, len(source), kind)
             return Input(path, len(source), match, kind, kept, groups, width)
+
+    def _match_by_symbols(self):
+        """Match what had no known id once more, now that all files' symbols are known."""
+        for item in self.inputs:
+            if not item.match.count:
+                with open_cells(item.path, self.options.layer) as source:
+                    item.match, _ = match_genes(source.var, self.vocab, item.path, self.options.gene_key)
+            item.match.require()
 
     def _split(self):
         options = self.options
@@ -157,10 +161,11 @@ class Plan:
     def fingerprint(self):
         """Digest of all that decides the shards: equal for a run that may carry on, different for another."""
         files = [(os.path.abspath(item.path), item.cells, *_stamp(item.path)) for item in self.inputs]
-        text = json.dumps(
-            [files, repr(self.options), sorted(self.vocab.tokens.items()), sorted(self.vocab.symbols.items())]
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(repr((files, self.options)).encode())
+        for table in (self.vocab.tokens, self.vocab.symbols):
+            digest.update("\n".join(table).encode())
+            digest.update("\n".join(map(str, table.values())).encode())
+        return digest.hexdigest()
 
 
 def _kind(source, path):

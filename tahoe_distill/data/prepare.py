@@ -39,7 +39,7 @@ def prepare_shards(
     min_genes=1,
     format="typed",
     workers=1,
-    compression="zstd:3",
+    compression=None,
     hashes=("xxh64",),
     chunk_cells=16384,
     pad_value=-2.0,
@@ -65,7 +65,7 @@ def prepare_shards(
         min_genes: Cells with fewer expressed genes of the vocabulary are dropped; empty cells always are.
         format: ``"typed"``, or ``"tahoe"`` for shards in the encoding of Tahoe's own (pickled tensors).
         workers: Processes.
-        compression: MDS compression, or None.
+        compression: MDS compression such as ``zstd:1``, for shards to upload; local reading unpacks a second copy.
         hashes: MDS hashes, in sorted order.
         chunk_cells: Cells a chunk; a chunk is what is written, and redone, at once.
         pad_value: Expression value of the ``<cls>`` token.
@@ -115,7 +115,7 @@ def _refuse_existing(out):
 
 @contextmanager
 def _partial_folder(out, fingerprint):
-    """The hidden folder to work in; kept when writing is interrupted, gone when it succeeds or the input is at fault."""
+    """The hidden folder to work in; kept when interrupted, gone on success or when the input is at fault."""
     folder = os.path.join(os.path.dirname(out), f".{os.path.basename(out)}.partial")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "lock"), "w") as lock:
@@ -134,8 +134,8 @@ def _partial_folder(out, fingerprint):
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"writing {out} failed ({error}). Finished chunks stay in {folder}: make room or mend the cause and run "
-                "the same command again to carry on, or remove that folder",
+                f"writing {out} failed ({error}). Finished chunks stay in {folder}: make room or mend the cause and "
+                "run the same command again to carry on, or remove that folder",
             ) from error
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class ShardError(RuntimeError):
-    """A shard that is missing, damaged, or holds what may not be read. One message, so that it survives a process border."""
+    """A shard that is missing, damaged, or holds what may not be read.
+
+    Takes one message, so that it crosses from a worker process whole.
+    """
 
 
 class CellReader(MDSReader):

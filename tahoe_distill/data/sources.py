@@ -62,7 +62,8 @@ def _open_root(path):
             import zarr
 
             return zarr.open_group(path, mode="r")
-        return h5py.File(path, "r")
+        # The default cache is smaller than a chunk of many files, which then unpack it anew for every slice.
+        return h5py.File(path, "r", rdcc_nbytes=1 << 26)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path}: cannot be read as h5ad, zarr or 10x h5 ({error}); it may be truncated or of another format. "
@@ -146,7 +147,7 @@ class _AnnDataFile(Cells):
         return pd.Series(obs[name].array if isinstance(obs, pd.DataFrame) else read_elem(obs[name]))
 
     def embedding(self, key):
-        obsm = self.root["obsm"] if "obsm" in self.root else {}
+        obsm = self.root.get("obsm", {})
         if key not in obsm or not hasattr(obsm[key], "shape"):
             raise ValueError(f"{self.path}: obsm has no array {key!r}; found {', '.join(obsm) or 'none'}")
         return obsm[key]
@@ -165,7 +166,7 @@ class _TenX(Cells):
         self.var = pd.DataFrame({"gene_ids": _texts(features["id"]), "gene_name": _texts(features["name"])})
         self.var.index = self.var["gene_name"].astype(str)
         if kinds is not None:
-            # Antibodies and guides stand in the same matrix; their ids match no gene, but a clear name helps the report.
+            # Antibodies and guides stand in the same matrix; a clear name helps the report.
             other = kinds != "Gene Expression"
             self.var.loc[other, "gene_ids"] = kinds[other] + ":" + self.var["gene_ids"].to_numpy()[other]
         genes, cells = (int(n) for n in group["shape"][:])

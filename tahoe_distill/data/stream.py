@@ -6,6 +6,7 @@ import os
 from streaming import Stream
 from streaming.base.format.mds import MDSReader
 
+from tahoe_distill.data.fetch import downloader
 from tahoe_distill.data.schema import INDEX_FILE
 from tahoe_distill.data.shard_reader import CellReader, ShardError, remove
 
@@ -17,6 +18,10 @@ class CellStream(Stream):
 
     Shards in the ``pkl`` encoding are read without unpickling, so ``allow_unsafe_types`` is never needed.
     """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._downloader = downloader(self.remote)
 
     @property
     def fetched(self):

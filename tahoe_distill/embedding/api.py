@@ -1,34 +1,170 @@
 """AnnData in, `obsm` out."""
 
+import logging
+
 import numpy as np
+from scipy import sparse
 from tqdm.auto import tqdm
 
-from .batches import check_batch_size
-from .devices import choose_device, choose_dtype
-from .encoder import CellEncoder
-from .engine import Engine, run_cells
 from .loading import is_path, load_student
+from .options import Options
+from .pipeline import Job, run_windows
+from .prepare import Tally, drug_numbers, match_genes, provenance
+from .source import MemorySource, check_values
 
-WINDOW = 1024
+logger = logging.getLogger(__name__)
 
 
-def embed(adata, model, *, key_added="X_tx1", layer=None, gene_key=None, batch_size="auto", device="auto", dtype="auto",
-          genes=False, attentions=None, copy=False, normalize=True, drug_key=None, progress=False):
-    """Write the embedding of each cell to ``adata.obsm[key_added]``."""
+def embed(
+    adata,
+    model,
+    *,
+    key_added="X_tx1",
+    layer=None,
+    gene_key=None,
+    batch_size="auto",
+    device="auto",
+    dtype="auto",
+    genes=False,
+    attentions=None,
+    copy=False,
+    normalize=True,
+    drug_key=None,
+    backend="torch",
+    devices=None,
+    workers=0,
+    window=None,
+    progress=False,
+):
+    """Embed every cell of an AnnData with a student or a converted teacher.
+
+    The same cell gets the same vector (within 1e-6 in float32) whatever the batch size, the order or the company.
+    Needs no labels. Cells above the context are cut to a sample of their genes that depends on these genes alone; cells
+    without a known gene get the vector of an empty cell, with a warning.
+
+    Args:
+        adata: Cells by genes; raw counts or log1p of them (binning looks at ranks only).
+        model: Folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model`` and
+            ``processor``. Objects of the caller are not changed.
+        key_added: Key of ``obsm``, and of ``uns`` for where the vectors come from.
+        layer: Layer to read instead of ``X``.
+        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        batch_size: Cells of a batch at most; ``"auto"`` for a budget of tokens.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        dtype: ``"auto"`` (bfloat16 on GPUs, float32 on CPUs), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        genes: Also write ``varm[key_added]``: the embedding of each gene (``last_hidden_state``), averaged over the
+            cells whose context holds it; (n_vars, d) float32, NaN for genes that no cell expresses.
+        attentions: Also write ``layers[f"{key_added}_attention"]``: the attention that the ``<cls>`` position pays to
+            each gene in the named block (negative from the last), blocks, or ``"all"``, averaged over heads and
+            blocks; (n_obs, n_vars) sparse.
+        copy: Return an embedded copy and leave ``adata`` alone.
+        normalize: Divide each vector by its length, as the published Tahoe embeddings are.
+        drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        backend: ``torch``, ``compile``, ``int8``, ``onnx`` or ``onnx-int8``; the last three run on CPUs.
+        devices: Several devices, one process each: a list, ``"cuda:0,cuda:1"``, or a number.
+        workers: Processes that tokenise; 0 for a thread.
+        window: Cells sorted by length together; ``None`` for 1,024 on CPUs and 4,096 on GPUs.
+        progress: Show a progress bar.
+
+    Returns:
+        ``None``, or the copy. ``obsm[key_added]`` is (n_obs, e) float32.
+
+    Raises:
+        ValueError: When model, genes, counts or options do not fit; the message says what to do.
+
+    Examples:
+        >>> from tahoe_distill import embed
+        >>> embed(adata, "path/to/student")  # doctest: +SKIP
+        >>> sc.pp.neighbors(adata, use_rep="X_tx1")  # doctest: +SKIP
+    """
+    options = Options(
+        batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
+        genes=genes, attentions=attentions, window=window, workers=workers,
+    )  # fmt: skip
+    source = MemorySource(adata, layer)
+    check_values(source)
     student, processor = load_student(model)
-    adata = adata.copy() if copy else adata
-    tokens = processor.match(adata, gene_key)
-    device = choose_device(device)
-    engine = Engine(student, processor, device, choose_dtype(dtype, device), check_batch_size(batch_size), is_path(model))
-    encoder = CellEncoder(engine.model, normalize, processor.do_binning)
-    matrix = adata.X if layer is None else adata.layers[layer]
-    vectors = np.empty((adata.n_obs, encoder.embedding_size), np.float32)
-    drugs = np.zeros(adata.n_obs, np.int64) if processor.use_chem_token else None
-    with tqdm(total=adata.n_obs, unit="cell", disable=not progress) as bar:
-        for start in range(0, adata.n_obs, WINDOW):
-            rows = slice(start, min(start + WINDOW, adata.n_obs))
-            cells = processor.encode_rows(matrix[rows], tokens)
-            vectors[rows] = run_cells(engine, encoder, cells, None if drugs is None else drugs[rows], bar.update)
-    adata.obsm[key_added] = vectors
-    adata.uns[key_added] = {"normalize": normalize, "model": str(model) if is_path(model) else "in memory"}
-    return adata if copy else None
+    options.blocks(student.config.num_hidden_layers)
+    tokens = match_genes(processor, source, gene_key)
+    job = Job(student, processor, tokens, options, drug_numbers(processor, source, drug_key), is_path(model))
+    noted = provenance(str(model) if is_path(model) else None, student, tokens, options, layer, gene_key, drug_key)
+    collected = _collect(job, source, progress)
+    target = _writable(adata, copy)
+    target.obsm[key_added] = collected.vectors
+    target.uns[key_added] = {**noted, **collected.tally.report()}
+    if genes:
+        target.varm[key_added] = gene_table(tokens, collected.genes, student.config.hidden_size)
+    if collected.attention is not None:
+        target.layers[f"{key_added}_attention"] = collected.attention
+    return target if copy else None
+
+
+class _Collected:
+    """What the windows of a run add up to."""
+
+    def __init__(self, n_obs, width, processor):
+        self.vectors = np.empty((n_obs, width), dtype=np.float32)
+        self.tally = Tally(processor)
+        self.genes = {}
+        self.attention = None
+
+
+def _collect(job, source, progress):
+    collected = _Collected(source.n_obs, job.model.config.embedding_size, job.processor)
+    rows = []
+    with tqdm(total=source.n_obs, unit="cell", disable=not progress) as bar:
+        for window, cells, result in run_windows(job, source.rows, job.options.windows(source.n_obs), bar.update):
+            collected.vectors[slice(*window)] = result.vectors
+            collected.tally.add(cells)
+            if result.genes is not None:
+                add_genes(collected.genes, result.genes)
+            if result.attention is not None:
+                rows.append(_attention_rows(result.attention, job.tokens, job.processor.vocab))
+    if rows:
+        collected.attention = sparse.vstack(rows, format="csr")
+    return collected
+
+
+def add_genes(total, part):
+    """Add the ``(tokens, sums, counts)`` of a window to ``{token: [sum, count]}``, in float64."""
+    for token, vector, count in zip(*part):
+        entry = total.setdefault(int(token), [0.0, 0])
+        entry[0] = entry[0] + vector.astype(np.float64)
+        entry[1] += int(count)
+
+
+def gene_table(tokens, total, width):
+    """(n_vars, d) float32 mean embedding of each gene, NaN where no cell expresses it."""
+    table = np.full((len(tokens), width), np.nan, dtype=np.float32)
+    for column, token in enumerate(tokens.tolist()):
+        if token in total:
+            vector, count = total[token]
+            table[column] = vector / count
+    return table
+
+
+def _attention_rows(attention, tokens, vocab):
+    """(C, n_vars) CSR of one window; a token that several columns share is put on the first of them."""
+    column_of = np.full(len(vocab), -1, dtype=np.int64)
+    known = np.flatnonzero(tokens >= 0)[::-1]
+    column_of[tokens[known]] = known
+    columns = [column_of[row] for row, _ in attention]
+    kept = [column >= 0 for column in columns]
+    bounds = np.concatenate([[0], np.cumsum([mask.sum() for mask in kept])])
+    data = np.concatenate([weights[mask] for (_, weights), mask in zip(attention, kept)])
+    indices = np.concatenate([column[mask] for column, mask in zip(columns, kept)])
+    return sparse.csr_matrix((data, indices, bounds), shape=(len(attention), len(tokens)))
+
+
+def _writable(adata, copy):
+    """The object to write to: a copy, or ``adata`` itself, which stops being a view first, as in scanpy."""
+    if copy:
+        if adata.isbacked:
+            raise ValueError(
+                "copy=True needs cells in memory, found a backed AnnData; use copy=False or adata.to_memory()"
+            )
+        return adata.copy()
+    if adata.is_view:
+        logger.warning("adata is a view of another AnnData and becomes an object of its own")
+        adata._init_as_actual(adata.copy())
+    return adata

@@ -67,8 +67,11 @@ def _read(source):
         ) from error
     except RuntimeError as error:
         raise ValueError(f"{source}: the weights do not fit config.json: {error}") from error
-    wrong = [f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, info[kind])))}"
-             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(kind)]
+    wrong = [
+        f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, info[kind])))}"
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info.get(kind)
+    ]
     if wrong:
         raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
     return model.eval(), Tx1Processor.from_pretrained(source)
@@ -83,7 +86,9 @@ def _check_folder(source):
         return
     if not folder.is_dir():
         raise ValueError(f"{source} is a file; expected the folder that holds config.json and model.safetensors")
-    missing = [name for name in ("config.json", "preprocessor_config.json", "vocab.json") if not (folder / name).exists()]
+    missing = [
+        name for name in ("config.json", "preprocessor_config.json", "vocab.json") if not (folder / name).exists()
+    ]
     if missing:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise ValueError(
@@ -103,6 +108,6 @@ def _check_vocabulary(model, processor, source):
     if rows != tokens:
         where = f"{source}: " if is_path(source) else ""
         raise ValueError(
-            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json and "
-            "model.safetensors come from different models"
+            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json "
+            "and model.safetensors come from different models"
         )

@@ -28,6 +28,7 @@ class GeneVocab:
     def __init__(self, tokens, symbols=None):
         self.tokens = dict(tokens)
         self.symbols = dict(symbols or {})
+        self._genes = {token: number for token, number in self.tokens.items() if not token.startswith("<")}
         if len(set(self.tokens.values())) != len(self.tokens):
             raise ValueError(f"the vocabulary gives one number to several of its {len(self.tokens)} tokens")
         missing = [token for token in ("<pad>", "<cls>") if token not in self.tokens]
@@ -56,7 +57,7 @@ class GeneVocab:
         paths = [os.path.join(folder, name) for name in contents]
         for path, content in zip(paths, contents.values()):
             with open(path, "w", encoding="utf-8") as file:
-                json.dump(content, file)
+                file.write(json.dumps(content))
         return paths
 
     def __len__(self):
@@ -74,14 +75,16 @@ class GeneVocab:
         A name is an Ensembl id, with or without a version suffix, or a symbol that the vocabulary has a table for.
         Special tokens are not genes and count as unknown.
         """
-        return np.fromiter((self._gene_token(str(name)) for name in names), dtype=np.int64)
+        names = [str(name) for name in names]
+        numbers = np.fromiter((self._genes.get(name, -1) for name in names), dtype=np.int64, count=len(names))
+        for place in np.flatnonzero(numbers < 0):
+            numbers[place] = self._gene_token(names[place])
+        return numbers
 
     def _gene_token(self, name):
-        if name.startswith("<"):
-            return -1
         for candidate in (name, name.partition(".")[0], self.symbols.get(name)):
-            if candidate in self.tokens:
-                return self.tokens[candidate]
+            if candidate in self._genes:
+                return self._genes[candidate]
         return -1
 
 
@@ -110,40 +113,95 @@ def bin_expression(values, num_bins=51, right=False):
     Returns:
         (n,) float32 bins; empty for an empty cell.
     """
-    values = np.ascontiguousarray(values, dtype=np.float32)
+    return _bin_sorted(np.ascontiguousarray(values, dtype=np.float32), num_bins, right)
+
+
+def bin_cells(cells, num_bins=51, right=False):
+    """:func:`bin_expression` of many cells at once; far faster for counts, which need no sorting.
+
+    Args:
+        cells: Arrays (n,) of non-negative counts or log-counts, one a cell.
+        num_bins: Number of bins, the zero bin included.
+        right: Side of the edges, as in ``torch.bucketize``.
+
+    Returns:
+        List of (n,) float32 bins.
+    """
+    if not cells:
+        return []
+    sizes = np.array([len(cell) for cell in cells])
+    values = np.concatenate([np.asarray(cell, dtype=np.float32) for cell in cells])
+    bins = _bin_counts(values, sizes, num_bins, right)
+    if bins is None:
+        cells = np.split(values, np.cumsum(sizes)[:-1])
+        return [_bin_sorted(cell, num_bins, right) for cell in cells]
+    stops = np.cumsum(sizes)
+    return [bins[stop - size : stop] for stop, size in zip(stops, sizes)]
+
+
+def _bin_counts(values, sizes, num_bins, right):
+    """Bins of whole numbers by histograms of all cells side by side, or None where the values are no small counts.
+
+    Each cell has a stretch of slots, one for each count from 0 to its largest plus one. The running sum of the
+    histogram gives order statistics by search; the running sum of the edges' slots gives each count its bin.
+    """
+    if values.size == 0 or not (values.min() >= 0 and values.max() < 2**24):
+        return None
+    counts = values.astype(np.int64)
+    if not np.array_equal(counts, values):
+        return None
+    full = np.flatnonzero(sizes)
+    starts = np.cumsum(sizes)[full] - sizes[full]
+    widths = np.maximum.reduceat(counts, starts) + 2
+    if widths.sum() > 8 * values.size + 2**16:
+        return None
+    base = np.cumsum(widths) - widths
+    slots = counts + np.repeat(base, sizes[full])
+    histogram = np.bincount(slots, minlength=int(widths.sum()))
+    histogram[base] = 0
+    ordered = np.cumsum(histogram)
+    first = np.concatenate([[0], ordered[base[1:]]])
+    expressed = np.append(first[1:], ordered[-1]) - first
+    below, above, weight = _quantile_places(np.maximum(expressed, 1), num_bins)
+    # A cell of zeros alone has no order statistic; its edges may fall anywhere, they are kept inside its slots.
+    found = [np.searchsorted(ordered, first[:, None] + rank, side="right") - base[:, None] for rank in (below, above)]
+    low, high = (np.clip(value, 0, widths[:, None] - 2).astype(np.float32) for value in found)
+    edges = _lerp(low, high, weight)
+    passed = (np.ceil(edges) if right else np.floor(edges) + 1).astype(np.int64) + base[:, None]
+    table = np.cumsum(np.bincount(passed.ravel(), minlength=histogram.size))
+    table -= np.repeat(np.arange(base.size) * (num_bins - 1), widths)
+    table[base] = 0
+    return (table if right else table + 1).astype(np.float32)[slots]
+
+
+def _bin_sorted(values, num_bins, right):
+    """Bins of any non-negative numbers of one cell, by sorting them."""
     nonzero = values if values.size == 0 or values.min() > 0 else values[values != 0]
     if nonzero.size == 0:
         return np.full(values.shape, 0.0 if right else 1.0, dtype=np.float32)
-    edges = _quantile_edges(np.sort(nonzero), np.array([0, nonzero.size]), num_bins)[0]
+    ordered = np.sort(nonzero)
+    below, above, weight = (place[0] for place in _quantile_places(np.array([ordered.size]), num_bins))
+    edges = _lerp(ordered[below], ordered[above], weight)
     bins = np.searchsorted(edges, values, side="right" if right else "left").astype(np.float32)
     if nonzero.size != values.size:
         bins[values == 0] = 0.0
     return bins if right else bins + 1.0
 
 
-def _bin_rows(values, bounds, num_bins, right):
-    """:func:`bin_expression` of many cells at once: cell ``i`` is ``values[bounds[i]:bounds[i + 1]]``, all above 0."""
-    ordered, bins = values.copy(), np.empty_like(values)
-    cells = [slice(start, stop) for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist())]
-    for cell in cells:
-        ordered[cell].sort()
-    side = "right" if right else "left"
-    for cell, edges in zip(cells, _quantile_edges(ordered, bounds, num_bins)):
-        bins[cell] = np.searchsorted(edges, values[cell], side=side)
-    return bins if right else bins + 1.0
+def _quantile_places(sizes, num_bins):
+    """Ranks below and above each quantile of ``sizes`` (C,) values, and the upper's weight: (C, num_bins - 1) each.
 
-
-def _quantile_edges(ordered, bounds, num_bins):
-    """``torch.quantile(cell, torch.linspace(0, 1, num_bins - 1))`` of each sorted cell, without its second sort."""
+    The positions of ``torch.quantile(x, torch.linspace(0, 1, num_bins - 1))``, in its float32 arithmetic.
+    """
     grades = torch.linspace(0, 1, num_bins - 1, dtype=torch.float32).numpy()
-    position = grades * np.maximum(np.diff(bounds) - 1, 0).astype(np.float32)[:, None]
-    below, above = position.astype(np.int64), np.ceil(position).astype(np.int64)
+    position = grades * (sizes - 1).astype(np.float32)[:, None]
+    below = position.astype(np.int64)
+    return below, np.ceil(position).astype(np.int64), position - below.astype(np.float32)
+
+
+def _lerp(low, high, weight):
     # torch.lerp rounds once where a CPU fuses multiply and add; NumPy would round twice.
-    weight = torch.from_numpy(position - below.astype(np.float32))
-    start = bounds[:-1, None]
-    # An empty cell has no values of its own: whatever it reads here is used for nothing.
-    low, high = (ordered.take(start + offset, mode="clip") for offset in (below, above))
-    return torch.lerp(torch.from_numpy(low), torch.from_numpy(high), weight).numpy()
+    return torch.lerp(torch.from_numpy(low), torch.from_numpy(high), torch.from_numpy(weight)).numpy()
 
 
 def log_normalize(values, target_sum=10000.0):
@@ -373,19 +431,19 @@ class Tx1Processor(FeatureExtractionMixin):
             ValueError: When a count is negative, NaN or infinite.
         """
         bounds, entries, counts = _expressed(matrix, np.asarray(tokens))
-        if not counts.size:
-            return [self.encode(entries, counts)] * (len(bounds) - 1)
+        if len(bounds) == 1:
+            return []
+        split = np.split(counts, bounds[1:-1])
         if self.do_binning:
-            values = _bin_rows(counts, bounds, self.num_bins, self.right_binning)
+            values = bin_cells(split, self.num_bins, self.right_binning)
         else:
-            values = np.concatenate([self.transform(counts[a:b]) for a, b in zip(bounds[:-1], bounds[1:])])
+            values = [self.transform(cell) for cell in split]
         special = np.array(self.special_tokens, dtype=np.int64)
         lead = np.full(len(special), self.pad_value, dtype=np.float32)
         room = self.max_length - len(special)
         cells = []
-        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
-            cell, value = entries[start:stop], values[start:stop]
-            if stop - start > room:
+        for cell, value in zip(np.split(entries, bounds[1:-1]), values):
+            if cell.size > room:
                 kept = choose_genes(cell, room)
                 cell, value = cell[kept], value[kept]
             cells.append((np.concatenate([special, cell]), np.concatenate([lead, value])))
@@ -436,6 +494,7 @@ __all__ = [
     "VOCAB_FILE",
     "GeneVocab",
     "Tx1Processor",
+    "bin_cells",
     "bin_expression",
     "choose_genes",
     "log_normalize",

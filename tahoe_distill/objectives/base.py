@@ -16,6 +16,8 @@ NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "logits", "la
 class Answers:
     """One model's view of a batch and what it said; ``None`` where it was not asked.
 
+    ``gene_ids`` and ``seen`` may be missing only where nothing but ``cell`` or ``logits`` is given, as from a cache.
+
     Args:
         cell: (C, E) cell embeddings.
         genes: (C, G, D) gene embeddings in context.
@@ -34,8 +36,8 @@ class Answers:
     expression: Tensor | None = None
     mvc: Tensor | None = None
     logits: Tensor | None = None
-    gene_ids: Tensor
-    seen: Tensor
+    gene_ids: Tensor | None = None
+    seen: Tensor | None = None
     masked: Tensor | None = None
 
 

@@ -1,14 +1,11 @@
 """From what a user names as teacher to its settings and tensors: folder, hub repository, Composer checkpoint."""
 
-import contextlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.utils import EntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -27,11 +24,11 @@ from tahoe_distill.hub.release import (
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
 
 from .composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
+from .download import SIZE_SUFFIX, download, size_message
 
 BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
 INDEX_FILE = "model.safetensors.index.json"
 PLAIN_FILES = ("config.json", "preprocessor_config.json", VOCAB_FILE, WEIGHTS_FILE)
-_SIZE_SUFFIX = "-model"
 
 
 @dataclass
@@ -71,7 +68,7 @@ def read_source(source, size=None, use_chem=False, revision=None, cache_dir=None
             raise ValueError(f"{path}: expected a folder or a Composer checkpoint (.pt), found another file")
         return _read_checkpoint(path, use_chem)
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        return _read_folder(_download(source, size, revision, cache_dir), None, use_chem)
+        return _read_folder(download(source, size, revision, cache_dir), None, use_chem)
     raise FileNotFoundError(
         f"{source}: no such teacher; expected a release folder, a Composer checkpoint (.pt), a Hugging Face repository "
         f"(owner/name) or a built-in name ({', '.join(BUILT_IN)})"
@@ -126,22 +123,17 @@ def _read_drugs(collator_config, folder):
 def _choose_size(folder, size):
     if any((folder / name).is_file() for name in RELEASE_FILES):
         return folder
-    sizes = {path.name.removesuffix(_SIZE_SUFFIX): path for path in sorted(folder.glob(f"*{_SIZE_SUFFIX}"))}
+    sizes = {path.name.removesuffix(SIZE_SUFFIX): path for path in sorted(folder.glob(f"*{SIZE_SUFFIX}"))}
     if size is None and len(sizes) == 1:
         return next(iter(sizes.values()))
     if size in sizes:
         return sizes[size]
     if not sizes:
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(RELEASE_FILES)}, and has no folder such as 70m{_SIZE_SUFFIX} that holds them; "
+            f"{folder} lacks {', '.join(RELEASE_FILES)}, and has no folder such as 70m{SIZE_SUFFIX} that holds them; "
             "pass a Tahoe-x1 release or a folder written by this package"
         )
-    raise ValueError(f"{folder}: {_size_message(size, sizes)}")
-
-
-def _size_message(size, sizes):
-    asked = "no size was given" if size is None else f"found no size {size!r}"
-    return f"{asked}; found the sizes {', '.join(sizes)}. Pass one of them as size"
+    raise ValueError(f"{folder}: {size_message(size, sizes)}")
 
 
 def _is_plain(folder):
@@ -153,6 +145,8 @@ def _is_plain(folder):
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{config}: expected a model configuration in JSON ({error})") from error
     if found != Tx1Config.model_type:
+        if any(folder.glob(f"*{SIZE_SUFFIX}/{WEIGHTS_FILE}")):
+            return False
         raise ValueError(
             f"{config}: expected model_type {Tx1Config.model_type!r}, found {found!r}; it is another model"
         )
@@ -223,37 +217,3 @@ def _read_checkpoint(path, use_chem):
         )
     tensors = checkpoint_tensors(content, path)
     return _from_release(str(path), **settings, tensors=tensors, folder=path.parent, use_chem=use_chem)
-
-
-def _download(repository, size, revision, cache_dir):
-    """Fetch one size of a release, or a transformers folder, from the hub; return its local folder."""
-    where = {"revision": revision, "cache_dir": cache_dir}
-    if size is None:
-        files = set(HfApi().list_repo_files(repository, revision=revision))
-        if "config.json" not in files:
-            suffix = f"{_SIZE_SUFFIX}/{WEIGHTS_FILE}"
-            sizes = sorted(name.removesuffix(suffix) for name in files if name.endswith(suffix))
-            if not sizes:
-                raise ValueError(
-                    f"{repository}: found neither a Tahoe-x1 release nor a transformers folder of this package"
-                )
-            raise ValueError(f"{repository}: {_size_message(size, sizes)}")
-        names = [name for name in files if "/" not in name and name.endswith((".json", ".safetensors"))]
-        return Path([hf_hub_download(repository, name, **where) for name in names][0]).parent
-    prefix = f"{size}{_SIZE_SUFFIX}/"
-    paths = [_fetch(repository, prefix + name, where) for name in RELEASE_FILES]
-    drugs = (read_settings(paths[RELEASE_FILES.index(COLLATOR_CONFIG_FILE)]).get("drug_to_id_path") or {}).get("local")
-    if drugs:
-        # The published release names a file that it does not hold.
-        with contextlib.suppress(EntryNotFoundError):
-            hf_hub_download(repository, prefix + Path(drugs).name, **where)
-    return Path(paths[0]).parent
-
-
-def _fetch(repository, name, where):
-    try:
-        return hf_hub_download(repository, name, **where)
-    except EntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repository} has no {name}; check the size and the repository's list of files"
-        ) from error

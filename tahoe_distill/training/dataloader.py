@@ -5,12 +5,11 @@ import logging
 import os
 
 from composer.core.data_spec import DataSpec
-from streaming import StreamingDataLoader
+from streaming import Stream, StreamingDataLoader, StreamingDataset
 
 from tahoe_distill.data.collator import Tx1Collator
 from tahoe_distill.data.dataset import CellDataset
 from tahoe_distill.data.options import check_keys, plain
-from tahoe_distill.data.stream import CellStream
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
 
 log = logging.getLogger(__name__)
@@ -27,12 +26,8 @@ _LOADER = (
     "timeout",
     "unexp_padding",
 )
-_STREAM = set(inspect.signature(CellStream).parameters)
-_DATASET = (
-    "streams remote local split download_retry download_timeout validate_hash keep_zip epoch_size predownload "
-    "cache_limit sampling_method sampling_granularity partition_algo num_canonical_nodes shuffle shuffle_algo "
-    "shuffle_seed shuffle_block_size batching_method allow_unsafe_types replication"
-).split()
+_STREAM = set(inspect.signature(Stream).parameters)
+_DATASET = set(inspect.signature(StreamingDataset).parameters) - {"batch_size", "stream_name", "stream_config"}
 # Named in upstream's configurations, without a meaning for the loader.
 _IGNORED_COLLATOR = ("data_style", "use_junk_tokens")
 _COLLATOR = set(inspect.signature(Tx1Collator).parameters) - {"vocab"} | set(_IGNORED_COLLATOR)

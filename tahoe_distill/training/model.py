@@ -58,10 +58,15 @@ class TahoeDistillModel(ComposerModel):
         config = student_config(student, teacher_config, defaults)
         self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, teacher_config))
         self.needs = self.objectives.needs
+        if "logits" in self.needs:
+            raise ValueError("an objective needs logits, which Tahoe-x1 models do not give; give kl num_classes and column")
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
         # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
         self.teacher_sees_masks = "masks" in self.needs and bool(self.needs & {"expression", "mvc"})
         self.student = build_student(student, config, self.needs, self.student_sees_masks)
+        # Composer reads these off each child of the model, not off the model.
+        self.student.fsdp_wrap_fn = _is_block
+        self.student.activation_checkpointing_fn = _is_block
         self.register_buffer("teacher_fingerprint", _fingerprint_tensor(loaded))
         self._checked_teacher = False
 
@@ -81,14 +86,6 @@ class TahoeDistillModel(ComposerModel):
         settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
         return Tx1Processor(self.vocab, **settings)
 
-    def fsdp_wrap_fn(self, module):
-        """Shard block by block."""
-        return isinstance(module, Tx1Block)
-
-    def activation_checkpointing_fn(self, module):
-        """Recompute block by block."""
-        return isinstance(module, Tx1Block)
-
     def forward(self, batch):
         """Both models' answers to a batch of the ``tahoe_mds`` loader."""
         self._check_teacher()
@@ -107,8 +104,7 @@ class TahoeDistillModel(ComposerModel):
         self._place_teacher(batch["gene"].device)
         masked = batch["gen_mask"] if self.teacher_sees_masks else None
         values = batch["expr" if self.teacher_sees_masks else "expr_target"]
-        # no_grad, not inference_mode: objectives save the answers for their own backward pass.
-        with torch.no_grad():
+        with torch.inference_mode():
             return _ask(self._teacher.model, batch["gene"], values, masked, batch, self.needs)
 
     @torch.compiler.disable
@@ -140,8 +136,9 @@ class TahoeDistillModel(ComposerModel):
         return losses
 
     def eval_forward(self, batch, outputs=None):
-        """As :meth:`forward`; answers already computed are used."""
-        return self.forward(batch) if outputs is None else outputs
+        """Both models' answers, and the loss terms of the batch for the metrics."""
+        outputs = self.forward(batch) if outputs is None else outputs
+        return {**outputs, "losses": self.loss(outputs, batch)}
 
     def get_metrics(self, is_train=False):
         """Fidelity metrics for evaluation; training logs the loss terms instead."""
@@ -156,8 +153,7 @@ class TahoeDistillModel(ComposerModel):
     def update_metric(self, batch, outputs, metric):
         """Feed one batch's answers to a metric."""
         if isinstance(metric, TermMetric):
-            total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
-            metric.update({"total": total, **terms}[metric.term], len(batch["gene"]))
+            metric.update(outputs["losses"][metric.term], len(batch["gene"]))
         else:
             metric.update(outputs["student"].cell.float(), outputs["teacher"].cell.float())
 
@@ -185,6 +181,11 @@ class TermMetric(Metric):
     def compute(self):
         """The mean; 0 before any cell was seen."""
         return self.total / self.cells.clamp(min=1)
+
+
+def _is_block(module):
+    """Shard and recompute block by block."""
+    return isinstance(module, Tx1Block)
 
 
 def _ask(model, gene_ids, values, masked, batch, needs):

@@ -172,6 +172,35 @@ def test_columns_of_one_gene_are_summed(processor, adata):
     np.testing.assert_array_equal(values[1:], bin_expression([1, 3]))
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"right_binning": True}, {"do_binning": False, "log_transform": True}, {"do_binning": False}]
+)
+def test_rows_at_once_are_rows_one_by_one(vocab, options, repeated):
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(0)
+    counts = (rng.geometric(0.2, (40, 26)) * (rng.random((40, 26)) < rng.random((40, 1)))).astype(np.float32)
+    counts[3] = 0
+    tokens = rng.permutation(26) + 4
+    tokens[[1, 9]] = -1
+    if repeated:
+        tokens[5] = tokens[7]
+    processor = Tx1Processor(vocab, max_length=15, **options)
+    for matrix in (counts, sparse.csr_matrix(counts), sparse.csc_matrix(counts)):
+        for row, (found_tokens, found_values) in zip(counts, processor.encode_rows(matrix, tokens)):
+            sums = np.bincount(tokens[tokens >= 0], weights=row[tokens >= 0], minlength=30)
+            # In the order of the columns, which is what a log-normalised sum is taken over.
+            order = np.flatnonzero(sums) if repeated else tokens[tokens >= 0]
+            expected_tokens, expected_values = processor.encode(order, sums[order])
+            assert dict(zip(found_tokens, found_values)) == dict(zip(expected_tokens, expected_values))
+            assert len(set(found_tokens)) == len(found_tokens) and found_tokens[0] == 1
+
+
+def test_rows_refuse_what_are_no_counts(processor):
+    with pytest.raises(ValueError, match="found -2.0 in row 1"):
+        processor.encode_rows(np.array([[1, 2], [3, -2]]), np.array([4, 5]))
+
+
 def test_match_finds_the_column(processor, adata):
     adata.var["gene_ids"] = adata.var_names
     adata.var_names = ["w", "x", "y", "z"]

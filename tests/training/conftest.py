@@ -66,7 +66,7 @@ def run_config(tmp_path, shards, small_teacher):
         },
         "train_loader": loader,
         "eval_loader": {**evaluation, "drop_last": False},
-        "device_train_batch_size": 8,
+        "global_train_batch_size": 8,
         "device_eval_batch_size": 8,
         "device_train_microbatch_size": 8,
         "accumulate_train_batch_on_tokens": False,

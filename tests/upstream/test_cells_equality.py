@@ -7,7 +7,7 @@ from conftest import TOKENS
 
 from tahoe_distill import GeneVocab, Tx1Processor
 from tahoe_distill.models import bin_expression
-from tahoe_distill.models.processing_tx1 import log_normalize
+from tahoe_distill.models.processing_tx1 import bin_cells, log_normalize
 
 
 @pytest.fixture
@@ -21,6 +21,10 @@ def assert_same_bins(collator, values, num_bins, right):
     values = np.asarray(values, dtype=np.float32)
     expected = collator.binning(torch.from_numpy(values.copy()), num_bins, right).float().numpy()
     np.testing.assert_array_equal(bin_expression(values, num_bins, right), expected)
+    many = bin_cells([values, np.zeros(0, np.float32), values[::-1], values], num_bins, right)
+    assert [len(bins) for bins in many] == [len(values), 0, len(values), len(values)]
+    for bins in (many[0], many[2][::-1], many[3]):
+        np.testing.assert_array_equal(bins, expected)
 
 
 @pytest.mark.parametrize("right", [False, True])
@@ -54,6 +58,20 @@ def test_real_cells(collator, data_folder):
             assert_same_bins(collator, np.log1p(values / values.sum() * 1e4), 51, right)
 
 
+@pytest.mark.shared_data
+@pytest.mark.parametrize("right", [False, True])
+def test_real_rows_at_once(collator, data_folder, right):
+    """A whole file's way of binning gives the same bins as upstream's, cell by cell."""
+    anndata = pytest.importorskip("anndata")
+    adata = anndata.read_h5ad(data_folder / "pbmc1k.h5ad")[::10]
+    processor = Tx1Processor(GeneVocab.from_file(data_folder / "tahoe_x1_vocab.json"), 10_000, right_binning=right)
+    counts = adata.X.tocsr()
+    for row, (tokens, values) in enumerate(processor.encode_rows(adata.X, processor.match(adata))):
+        expressed = torch.from_numpy(counts.data[counts.indptr[row] : counts.indptr[row + 1]].astype(np.float32))
+        assert len(tokens) == len(expressed) + 1
+        np.testing.assert_array_equal(values[1:], collator.binning(expressed, 51, right).float().numpy())
+
+
 @pytest.mark.parametrize("options", [{}, {"right_binning": True}, {"do_binning": False, "log_transform": True}])
 def test_batches(collator, options):
     from tahoe_x1.tokenizer import GeneVocab as UpstreamVocab
@@ -77,3 +95,10 @@ def test_log_normalisation(collator):
     values = np.random.default_rng(0).geometric(0.2, 300).astype(np.float32)
     expected = collator.log_transform(torch.from_numpy(values), 10000)
     np.testing.assert_array_equal(log_normalize(values), expected.numpy())
+
+
+def test_the_oracle_leaves_streaming_as_it_was(upstream):
+    from streaming.base.storage.download import S3Downloader
+
+    functions = [value for value in vars(S3Downloader).values() if callable(value) and hasattr(value, "__module__")]
+    assert functions and all(function.__module__.startswith("streaming.") for function in functions)

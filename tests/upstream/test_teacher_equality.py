@@ -44,7 +44,7 @@ def relative(found, expected):
 
 
 def compare(oracle, model, cells, drug_ids=None):
-    """Largest relative difference over cell embeddings, gene embeddings, expression and MVC."""
+    """Cell embeddings, gene embeddings, expression and MVC, the last three where there is no padding."""
     drugs = {} if drug_ids is None else {"drug_ids": drug_ids}
     genes, seen = cells["gene"], cells["gene"].ne(0)
     with torch.no_grad():
@@ -59,15 +59,14 @@ def compare(oracle, model, cells, drug_ids=None):
         "mvc": relative(found.mvc[seen], expected["mvc_output"][seen]),
     }
     assert max(differences.values()) <= TOLERANCE, differences
-    return max(differences.values())
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_teacher_equals_upstream(build_oracle, cells, case, attention, record_property):
+def test_teacher_equals_upstream(build_oracle, cells, case, attention):
     oracle, release = build_oracle(**CASES[case])
     teacher = load_teacher(release, size="tiny", attn_implementation=attention)
-    record_property("largest_difference", compare(oracle, teacher.model, cells))
+    compare(oracle, teacher.model, cells)
 
 
 def test_nothing_masked(build_oracle, cells):

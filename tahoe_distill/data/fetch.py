@@ -1,0 +1,36 @@
+"""Files from stores: streaming's downloaders, and public S3 buckets without credentials."""
+
+import os
+
+from streaming.base.storage import CloudDownloader, S3Downloader
+
+
+class PublicS3Downloader(S3Downloader):
+    """Unsigned requests where there are no credentials.
+
+    Streaming means to do that too, but waits for an error that boto3 raises only later, with the first request.
+    """
+
+    def _create_s3_client(self, unsigned=False, timeout=60):
+        from boto3.session import Session
+
+        return super()._create_s3_client(unsigned or Session().get_credentials() is None, timeout)
+
+
+def downloader(remote):
+    """A streaming downloader for ``remote``, a folder or file of any store that streaming knows, or None."""
+    is_s3 = remote is not None and os.fspath(remote).startswith("s3://")
+    return PublicS3Downloader() if is_s3 else CloudDownloader.get(remote)
+
+
+def fetch(remote, local, timeout=60):
+    """Copy one file from ``remote`` to ``local`` unless it is there already.
+
+    Raises:
+        OSError: When the store does not give it.
+    """
+    try:
+        downloader(remote).download(remote, local, timeout)
+    # Each store's library raises errors of its own.
+    except Exception as error:
+        raise OSError(f"{remote} cannot be fetched to {local} ({type(error).__name__}: {error})") from error

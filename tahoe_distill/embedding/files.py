@@ -1,0 +1,113 @@
+"""Files of any size in, files with vectors out: constant memory, and a killed run carries on."""
+
+import logging
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from .api import add_genes, gene_table
+from .loading import is_path, load_student
+from .options import Options
+from .output import check_output, write_output
+from .partial import PartialResult, drop_partial, folder_of
+from .pipeline import Job, run_windows
+from .prepare import Tally, drug_numbers, match_genes, provenance
+from .source import FileSource, check_values
+
+logger = logging.getLogger(__name__)
+
+
+def embed_file(
+    path, model, out, *, key_added="X_tx1", layer=None, gene_key=None, drug_key=None, overwrite=False, progress=False,
+    **options,
+):  # fmt: skip
+    """Embed an h5ad or zarr file of any size into a copy of it.
+
+    Reads, tokenises and embeds window after window and keeps each finished window beside the output, so memory does not
+    grow with the file. A run that was killed or interrupted carries on when it is called again with the same arguments,
+    and gives the same file.
+
+    Args:
+        path: Input, ``.h5ad`` or ``.zarr``; raw counts or log1p of them. Stored by rows (csr or dense) it is read in
+            pieces; stored by columns (csc) it is loaded whole, with a warning.
+        model: As in :func:`tahoe_distill.embed`.
+        out: Output of the same format; may be the input itself with ``overwrite``.
+        key_added: Key of ``obsm`` and ``uns`` (and ``varm``).
+        layer: Layer to read instead of ``X``.
+        gene_key: Column of ``var`` with Ensembl ids.
+        drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        overwrite: Replace an existing output or key, and drop the unfinished result of another run.
+        progress: Show a progress bar.
+        **options: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``attentions``.
+
+    Returns:
+        The path of the output.
+
+    Raises:
+        ValueError: When input, model, output or options do not fit; nothing has been written then.
+    """
+    options = Options(**options)
+    if options.attentions is not None:
+        raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
+    path, out = Path(path), Path(out)
+    with FileSource(path, layer) as source:
+        student, processor = load_student(model)
+        tokens = match_genes(processor, source, gene_key)
+        keys = [f"{group}/{key_added}" for group in ("obsm", *(["varm"] if options.genes else []))]
+        shape = (source.n_obs, student.config.embedding_size)
+        check_output(path, out, keys, 4 * shape[0] * shape[1], overwrite)
+        check_values(source)
+        job = Job(student, processor, tokens, options, drug_numbers(processor, source, drug_key), is_path(model))
+        noted = provenance(str(model) if is_path(model) else None, student, tokens, options, layer, gene_key, drug_key)
+        partial = _open_partial(path, out, noted, options, shape, overwrite)
+        genes = _run(job, source, partial, progress)
+    # The input must be closed before a copy of it may take its place.
+    counts = {name: partial.state[name] for name in ("cells_empty", "cells_at_context")}
+    varm = None if genes is None else gene_table(tokens, genes, student.config.hidden_size)
+    write_output(path, out, key_added, partial.vectors, {**noted, **counts}, varm)
+    partial.drop()
+    return out
+
+
+def _open_partial(path, out, noted, options, shape, overwrite):
+    """Partial result of exactly this run; with ``overwrite`` one of another run is dropped."""
+    status = path.stat()
+    run = {
+        **noted,
+        "input": str(path.resolve()),
+        "input_size": status.st_size,
+        "input_changed": status.st_mtime_ns,
+        "device": options.places()[0].type,
+        "batch_size": options.batch_size,
+        "window": options.windows(shape[0])[0][1],
+        "genes": options.genes,
+        "shape": list(shape),
+    }
+    try:
+        return PartialResult(out, run, shape)
+    except ValueError:
+        if not overwrite:
+            raise
+        drop_partial(folder_of(out))
+        return PartialResult(out, run, shape)
+
+
+def _run(job, source, partial, progress):
+    """Embed the windows that are not done yet; return the gene sums where they are wanted."""
+    windows = job.options.windows(source.n_obs)
+    tally = Tally(job.processor)
+    tally.empty, tally.full = partial.state["cells_empty"], partial.state["cells_at_context"]
+    genes = partial.genes() if job.options.genes else None
+    if partial.windows:
+        logger.warning("carrying on after %d of %d cells", windows[partial.windows - 1][1], source.n_obs)
+    left = windows[partial.windows :]
+    done = left[0][0] if left else source.n_obs
+    with tqdm(total=source.n_obs, initial=done, unit="cell", disable=not progress) as bar:
+        for window, cells, result in run_windows(job, source.rows, left, bar.update):
+            tally.add(cells)
+            if genes is not None:
+                add_genes(genes, result.genes)
+            counts = {"cells_empty": tally.empty, "cells_at_context": tally.full}
+            partial.commit(window, result.vectors, counts, genes)
+    tally.report()
+    return genes

@@ -1,0 +1,100 @@
+"""How to embed: the options that every door (function, file, command) shares, checked once."""
+
+from dataclasses import dataclass
+
+from .batches import check_batch_size
+from .devices import choose_device, choose_dtype
+
+BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
+
+# Cells that are read, tokenised, sorted by length and committed together.
+CPU_WINDOW = 1024
+GPU_WINDOW = 4096
+
+
+@dataclass(frozen=True)
+class Options:
+    """Checked settings of one embedding run.
+
+    Args:
+        batch_size: Cells of a batch at most, or ``"auto"`` for a budget of tokens.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        devices: Several of them, one process each: a list, a comma-separated string, or a number of GPUs (of CPU
+            processes where there is no GPU). Overrides ``device``.
+        dtype: ``"auto"`` (bfloat16 on GPUs, float32 on CPUs), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        backend: ``torch``, ``compile`` (``torch.compile``), ``int8`` (dynamic quantisation, CPU), ``onnx`` or
+            ``onnx-int8`` (ONNX Runtime, CPU).
+        normalize: Divide each cell embedding by its length.
+        genes: Also average the embedding of each gene over the cells that express it.
+        attentions: Also keep the attention that a cell's pooled position pays to each gene: a block number (negative
+            from the last), several of them, or ``"all"``; averaged over those blocks and all heads.
+        window: Cells that are sorted by length and committed together; ``None`` for 1,024 on CPUs, 4,096 on GPUs.
+        workers: Processes that tokenise; 0 for a thread beside the model, enough for most CPU runs.
+
+    Raises:
+        ValueError: When a value is out of its range or two of them exclude each other.
+    """
+
+    batch_size: object = "auto"
+    device: object = "auto"
+    devices: object = None
+    dtype: object = "auto"
+    backend: str = "torch"
+    normalize: bool = True
+    genes: bool = False
+    attentions: object = None
+    window: int | None = None
+    workers: int = 0
+
+    def __post_init__(self):
+        check_batch_size(self.batch_size)
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend {self.backend!r} is unknown; expected one of {', '.join(BACKENDS)}")
+        if self.backend != "torch" and (self.genes or self.attentions is not None):
+            raise ValueError(
+                f"backend {self.backend!r} gives cell embeddings alone; use 'torch' for genes or attentions"
+            )
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window must be a positive number of cells, found {self.window}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, found {self.workers}")
+        for device in self.places():
+            choose_dtype(self.dtype, device)
+            if device.type != "cpu" and self.backend not in ("torch", "compile"):
+                raise ValueError(
+                    f"backend {self.backend!r} runs on CPUs, but the device is {device}; pass device='cpu'"
+                )
+
+    def places(self):
+        """The devices to run on, one ``torch.device`` a process."""
+        if self.devices is None:
+            return [choose_device(self.device)]
+        if isinstance(self.devices, int) or str(self.devices).isdigit():
+            count, kind = int(self.devices), choose_device("auto").type
+            names = [f"cuda:{index}" for index in range(count)] if kind == "cuda" else ["cpu"] * count
+        else:
+            names = self.devices.split(",") if isinstance(self.devices, str) else list(self.devices)
+        if not names:
+            raise ValueError(f"devices must name at least one device, found {self.devices!r}")
+        return [choose_device(name.strip() if isinstance(name, str) else name) for name in names]
+
+    def windows(self, count):
+        """Bounds ``(start, stop)`` of the windows of ``count`` cells; the same on every run with these options."""
+        size = self.window or (GPU_WINDOW if self.places()[0].type == "cuda" else CPU_WINDOW)
+        return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def blocks(self, count):
+        """Numbers of the blocks whose attention is wanted, out of ``count``; empty for none."""
+        if self.attentions is None:
+            return []
+        if isinstance(self.attentions, str):
+            if self.attentions != "all":
+                raise ValueError(f"attentions must be a block number, several, or 'all'; found {self.attentions!r}")
+            return list(range(count))
+        wanted = [self.attentions] if isinstance(self.attentions, int) else list(self.attentions)
+        wrong = [number for number in wanted if not -count <= number < count]
+        if wrong or not wanted:
+            raise ValueError(
+                f"attentions must lie in {-count} … {count - 1} for {count} blocks; found {wrong or wanted}"
+            )
+        return sorted({number % count for number in wanted})

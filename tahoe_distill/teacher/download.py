@@ -1,0 +1,84 @@
+"""Fetch a teacher from the Hugging Face hub."""
+
+import contextlib
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from tahoe_distill.hub.release import COLLATOR_CONFIG_FILE, RELEASE_FILES, VOCAB_FILE, WEIGHTS_FILE, read_settings
+
+SIZE_SUFFIX = "-model"
+
+
+def download(repository, size=None, revision=None, cache_dir=None):
+    """Fetch one size of a release, or a transformers folder, into the hub's cache.
+
+    Args:
+        repository: Name on the hub, ``owner/name``.
+        size: Which of a release's sizes; without it the repository must be a transformers folder.
+        revision: Branch, tag or commit.
+        cache_dir: Where downloads are kept.
+
+    Returns:
+        The local folder.
+
+    Raises:
+        FileNotFoundError: When the repository or one of its files is not there.
+        ValueError: When ``size`` is needed.
+    """
+    where = {"revision": revision, "cache_dir": cache_dir}
+    if size is None:
+        names = _plain_files(repository, revision)
+        return Path([_fetch(repository, name, where) for name in names][0]).parent
+    prefix = f"{size}{SIZE_SUFFIX}/"
+    paths = {name: _fetch(repository, prefix + name, where) for name in RELEASE_FILES}
+    drugs = (read_settings(paths[COLLATOR_CONFIG_FILE]).get("drug_to_id_path") or {}).get("local")
+    if drugs:
+        # The published release names a file that it does not hold.
+        with contextlib.suppress(EntryNotFoundError):
+            hf_hub_download(repository, prefix + Path(drugs).name, **where)
+    return Path(paths[VOCAB_FILE]).parent
+
+
+def _plain_files(repository, revision):
+    """Names of a repository's files when it is a transformers folder; the sizes to choose from when it is a release."""
+    try:
+        files = HfApi().list_repo_files(repository, revision=revision)
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(_no_repository(repository)) from error
+    except Exception as error:
+        # Which error means "no network" depends on the hub client's version.
+        raise OSError(f"{repository}: could not ask the hub for its files ({error}); pass size, or a folder") from error
+    suffix = f"{SIZE_SUFFIX}/{WEIGHTS_FILE}"
+    sizes = sorted(name.removesuffix(suffix) for name in files if name.endswith(suffix))
+    if sizes:
+        raise ValueError(f"{repository}: {size_message(None, sizes)}")
+    if "config.json" not in files:
+        raise ValueError(f"{repository}: found neither a Tahoe-x1 release nor a transformers folder of this package")
+    return [name for name in files if "/" not in name and name.endswith((".json", ".safetensors"))]
+
+
+def _fetch(repository, name, where):
+    try:
+        return hf_hub_download(repository, name, **where)
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(_no_repository(repository)) from error
+    except LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repository}: {name} is not in the cache and the hub was not reached; connect, or pass a local folder"
+        ) from error
+    except EntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repository} has no {name}; check the size and the repository's list of files"
+        ) from error
+
+
+def _no_repository(repository):
+    return f"{repository}: no such folder here and no such repository on the hub; check the name, or log in if private"
+
+
+def size_message(size, sizes):
+    """What to say when no size of a release, or an unknown one, was asked for."""
+    asked = "no size was given" if size is None else f"found no size {size!r}"
+    return f"{asked}; found the sizes {', '.join(sizes)}. Pass one of them as size"

@@ -1,0 +1,41 @@
+"""Arguments and early checks of the training entry point."""
+
+import pytest
+
+from tahoe_distill.cli.distill import check, main, parse, with_defaults
+
+
+@pytest.mark.parametrize("arguments", [["-f", "a.yaml", "x=1"], ["a.yaml", "x=1"], ["x=1", "-f", "a.yaml"]])
+def test_config_by_flag_or_position(arguments):
+    assert parse(arguments) == ("a.yaml", ["x=1"])
+
+
+def test_no_config_is_an_error(capsys):
+    with pytest.raises(SystemExit):
+        parse(["x=1"])
+    assert "expected -f CONFIG" in capsys.readouterr().err
+
+
+def test_a_missing_config_ends_in_one_paragraph(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["-f", str(tmp_path / "none.yaml")])
+    assert stop.value.code == 1
+    assert "none.yaml does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "not readable YAML"), ("- a\n- b", "holds a list")])
+def test_unreadable_configs_are_refused(tmp_path, text, message):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        check(str(tmp_path / "run.yaml"), [])
+
+
+def test_an_override_without_value_is_refused(tmp_path):
+    (tmp_path / "run.yaml").write_text("a: 1")
+    with pytest.raises(ValueError, match="cannot read the override 'b'"):
+        check(str(tmp_path / "run.yaml"), ["b"])
+
+
+def test_the_step_callback_is_added_once():
+    assert with_defaults({}, ["a=1"]) == ["callbacks.distillation={}", "a=1"]
+    assert with_defaults({"callbacks": {"distillation": {"log_schedules": False}}}, ["a=1"]) == ["a=1"]

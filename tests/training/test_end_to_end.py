@@ -1,0 +1,79 @@
+"""Whole runs, started as a user starts them: `composer scripts/distill.py -f CONFIG`."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tahoe_distill.models import Tx1Model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMPOSER = Path(sys.executable).with_name("composer")
+
+
+def distill(folder, config, *arguments, processes=1):
+    """Run a config in ``folder``; return exit code and output."""
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [COMPOSER, "-n", str(processes), REPOSITORY / "scripts/distill.py", "-f", path, *arguments]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
+    (folder / "tmp").mkdir(exist_ok=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+def weights(folder):
+    return Tx1Model.from_pretrained(folder).state_dict()
+
+
+def test_one_process_trains_and_exports(tmp_path, run_config):
+    config = {**run_config, "save_folder": str(tmp_path / "ckpt"), "save_interval": "6ba"}
+    code, output = distill(tmp_path, config)
+    assert code == 0, output
+    names = {path.name for path in (tmp_path / "hf").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "README.md", "metrics.json", "training_hyperparameters.json"}
+    metrics = yaml.safe_load((tmp_path / "hf/metrics.json").read_text())
+    assert set(metrics) == {"eval/loss", "eval/cosine_loss", "eval/mse_loss", "eval/cosine", "eval/centered_cosine"}
+    assert np.isfinite(list(metrics.values())).all()
+    # A checkpoint of our own making, in a folder of our own: the only kind that may be unpickled.
+    checkpoint = torch.load(next((tmp_path / "ckpt").glob("ep*")), weights_only=False, map_location="cpu")
+    names = checkpoint["state"]["model"]
+    assert not [name for name in names if "teacher" in name and name != "teacher_fingerprint"]
+    saved = sum(tensor.numel() for name, tensor in names.items() if name.startswith("student."))
+    assert saved == sum(tensor.numel() for tensor in weights(tmp_path / "hf").values())
+
+
+def test_two_processes_shard_the_student_and_export_it_whole(tmp_path, run_config):
+    config = {**run_config, "fsdp_config": {"state_dict_type": "full"}}
+    code, output = distill(tmp_path, config, processes=2)
+    assert code == 0, output
+    exported = weights(tmp_path / "hf")
+    assert exported["transformer_encoder.layers.0.self_attn.Wqkv.weight"].shape == (24, 8)
+    assert all(torch.isfinite(tensor).all() for tensor in exported.values())
+
+
+def test_overrides_reach_the_run(tmp_path, run_config):
+    code, output = distill(tmp_path, run_config, "max_duration=1ba", f"callbacks.hf_student.folder={tmp_path}/other")
+    assert code == 0, output
+    assert (tmp_path / "other/config.json").is_file()
+    assert not (tmp_path / "hf").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_durration": "1ba"}, "max_durration"),
+        ({"model": {"name": "tahoe_distill", "teacher": "nowhere", "student": "tiny"}}, "nowhere"),
+    ],
+)
+def test_bad_configs_end_in_one_clear_message(tmp_path, run_config, change, message):
+    code, output = distill(tmp_path, {**run_config, **change})
+    assert code != 0
+    assert re.search(rf"distill: error: [^\n]*{message}", output), output
+    assert not (tmp_path / "hf").exists()
