@@ -10,9 +10,9 @@ help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # tahoe-x1 is the oracle of the tests; its own dependencies need a GPU, so it comes without them.
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[train,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,dev]'
 	$(BIN)/python -m pip install -q --no-deps tahoe-x1==1.0.0
 	touch $@
 

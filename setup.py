@@ -38,7 +38,8 @@ setup(
     extras_require={
         "train": TRAIN,
         "gpu": [*TRAIN, "flash-attn>=2.7"],
-        "dev": ["pytest>=8", "ruff>=0.8", "tensorboard>=2.15"],
+        "onnx": ["onnx>=1.16", "onnxruntime>=1.18"],
+        "dev": ["pytest>=8", "ruff>=0.8", "moto[server]>=5", "onnx>=1.16", "onnxruntime>=1.18", "zarr>=2.18"],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],

@@ -153,6 +153,7 @@ def tokenised(rows, tokens):
     if unique.size < known.size:
         pick = sparse.csr_matrix((np.ones(known.size), (known, inverse)), shape=(tokens.size, unique.size))
         rows, tokens = (rows.astype(np.float64) @ pick).tocsr(), unique
+        rows.sort_indices()
     genes = tokens[rows.indices].astype(np.int32)
     kept = (genes >= 0) & (rows.data > 0)
     indptr = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]

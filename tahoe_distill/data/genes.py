@@ -26,6 +26,7 @@ class GeneMatch:
         column: Column of ``var`` they were read from; None for the index.
         unmatched: Names that are not in the vocabulary.
         looked: Places looked in, with examples, for messages.
+        by_symbol: Whether no name is an id, so that more symbols could match more genes.
     """
 
     path: str
@@ -33,6 +34,7 @@ class GeneMatch:
     column: str | None
     unmatched: list
     looked: str
+    by_symbol: bool
 
     @property
     def count(self):
@@ -86,7 +88,8 @@ def match_genes(var, vocab, path, gene_key=None):
     best = max(tokens, key=lambda key: (tokens[key] >= 0).sum())
     unmatched = [names[best][place] for place in np.flatnonzero(tokens[best] < 0)]
     looked = ", ".join(f"{key or 'the index'} ({', '.join(values[:3])})" for key, values in names.items())
-    return GeneMatch(path, tokens[best], best, unmatched, looked), _symbols(var, vocab, names[best])
+    by_symbol = not any(vocab_id(name) in vocab.tokens for name in names[best])
+    return GeneMatch(path, tokens[best], best, unmatched, looked, by_symbol), _symbols(var, vocab, names[best])
 
 
 def _candidates(var, path, gene_key):

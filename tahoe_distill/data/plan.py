@@ -110,9 +110,9 @@ class Plan:
             return Input(path, len(source), match, kind, kept, groups, width)
 
     def _match_by_symbols(self):
-        """Match what had no known id once more, now that all files' symbols are known."""
+        """Match files without ids once more, now that all files' symbols are known."""
         for item in self.inputs:
-            if not item.match.count:
+            if item.match.by_symbol:
                 with open_cells(item.path, self.options.layer) as source:
                     item.match, _ = match_genes(source.var, self.vocab, item.path, self.options.gene_key)
             item.match.require()

@@ -64,8 +64,10 @@ def _build_tensor(storage, offset, size, stride, requires_grad=False, hooks=None
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
         raise UnsafePickleError(f"a tensor of size {size} and stride {stride}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if math.prod(size) else offset - 1
-    if last >= storage.size():
-        raise UnsafePickleError(f"a tensor of size {size} on a storage of {storage.size()} elements")
+    # A typed storage warns of its deprecation when asked in public.
+    held = storage._size() if isinstance(storage, torch.storage.TypedStorage) else storage.size()
+    if last >= held:
+        raise UnsafePickleError(f"a tensor of size {size} on a storage of {held} elements")
     return torch._utils._rebuild_tensor(storage, offset, tuple(size), tuple(stride))
 
 

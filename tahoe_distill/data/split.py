@@ -40,7 +40,7 @@ def group_split(groups, fraction, seed):
     if fraction == 0:
         return np.zeros(len(groups), dtype=bool)
     if names.size < 2:
-        raise ValueError(f"split_by needs at least two groups, found one: {names[0]!r}; split at random instead")
+        raise ValueError(f"split_by needs at least two groups, found one: {str(names[0])!r}; split at random instead")
     order = sorted(range(names.size), key=lambda n: hashlib.blake2b(f"{seed}:{names[n]}".encode()).digest())
     taken, wanted = [], fraction * len(groups)
     for number in order[:-1]:

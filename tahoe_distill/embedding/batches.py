@@ -3,7 +3,7 @@
 import numpy as np
 
 # Tokens of a batch, padding included. A CPU wants activations that stay near its caches, a GPU wants to be filled.
-CPU_TOKENS = 8192
+CPU_TOKENS = 4096
 GPU_TOKENS = 262144
 
 

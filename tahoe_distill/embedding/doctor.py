@@ -106,7 +106,7 @@ def _values(survey):
     if not survey.fractional:
         return [Finding(OK, "values", f"raw counts: whole numbers up to {survey.largest:,.0f}")]
     if survey.log1p > 0.9 * survey.fractional:
-        return [Finding(OK, "values", "log1p of scaled counts: gives the same tokens as the raw counts")]
+        return [Finding(OK, "values", "log1p of scaled counts: gives the tokens of the raw counts, but for rounding at bin edges")]
     if survey.largest < 20:
         text = "log-like fractions that are not plain log1p of counts; only ranks matter, so they are usable"
         return [Finding(NOTE, "values", f"{text}, but the raw counts are safer")]

@@ -34,6 +34,8 @@ class CellEncoder(nn.Module):
             with torch.no_grad():
                 values = model.expression_encoder(bins.to(weight.device, weight.dtype).unsqueeze(0))[0]
         self.register_buffer("values", values, persistent=False)
+        # The ONNX exporter puts a module back into the mode it found it in, parts included.
+        self.eval()
 
     @property
     def embedding_size(self):

@@ -44,6 +44,12 @@ def make_cells(cells=CELLS, genes=GENES, seed=0):
 
 
 @pytest.fixture(scope="session")
+def make():
+    """``make(cells, genes, seed)`` for other cells."""
+    return make_cells
+
+
+@pytest.fixture(scope="session")
 def vocab():
     return make_vocab()
 

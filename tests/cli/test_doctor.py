@@ -1,0 +1,107 @@
+"""`tahoe-distill doctor`: findings and exit codes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "embedding"))
+from tiny_student import save_pair, tiny_cells, tiny_pair  # noqa: E402
+
+from tahoe_distill.cli import doctor  # noqa: E402
+from tahoe_distill.embedding import examine  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    return save_pair(tiny_pair(), tmp_path_factory.mktemp("student"))
+
+
+def spoil(adata, case):
+    """Cells with something for the doctor to find."""
+    if case == "log1p":
+        adata.X = adata.X.multiply(1e4 / adata.X.sum(1)).tocsr().log1p()
+    elif case == "negative":
+        adata.X.data[3] = -1
+    elif case == "nan":
+        adata.X.data[3] = np.nan
+    elif case == "corrected":
+        adata.X.data = adata.X.data + np.linspace(0.1, 40.7, adata.X.nnz, dtype=np.float32) * 3
+    elif case == "mouse":
+        adata.var_names = [f"ENSMUSG{number:011d}" for number in range(70)]
+    elif case == "little coverage":
+        adata.X.data[adata.X.indices >= 60] *= 1e4
+    elif case == "empty cells":
+        adata.X[5] = 0
+    elif case == "no known gene":
+        adata = adata[:, 60:].copy()
+        adata.var_names = [*adata.var_names[:-1], "ENSG00000000001"]
+        adata.X[:, -1] = 0
+    elif case == "twins":
+        adata.X[5] = adata.X[6]
+    elif case == "csc":
+        adata.X = adata.X.tocsc()
+    elif case == "no cells":
+        adata = adata[:0].copy()
+    return adata
+
+
+CASES = {
+    "counts": ("ok", "values", "raw counts"),
+    "log1p": ("ok", "values", "log1p of scaled counts"),
+    "corrected": ("warning", "values", "neither counts nor log1p"),
+    "negative": ("error", "values", "1 values are negative"),
+    "nan": ("error", "values", "NaN"),
+    "mouse": ("error", "genes", "mouse Ensembl ids"),
+    "little coverage": ("error", "coverage", "too little"),
+    "empty cells": ("warning", "empty cells", "1 cells"),
+    "no known gene": ("error", "coverage", "0.0 %"),
+    "twins": ("warning", "duplicates", "1 cells repeat"),
+    "csc": ("warning", "storage", "loaded whole"),
+    "no cells": ("error", "cells", "nothing to embed"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_findings(case, student, tmp_path):
+    spoil(tiny_cells(), case).write_h5ad(tmp_path / "cells.h5ad")
+    level, topic, text = CASES[case]
+    findings = examine(tmp_path / "cells.h5ad", student, estimate=False)
+    assert any(f.level == level and f.topic == topic and text in f.text for f in findings), findings
+    assert ("error" in {finding.level for finding in findings}) == (level == "error")
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    doctor.add_arguments(parser)
+    return doctor.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_command_prints_findings_and_an_estimate(student, tmp_path, capsys):
+    tiny_cells().write_h5ad(tmp_path / "cells.h5ad")
+    run(tmp_path / "cells.h5ad", "--model", student)
+    printed = capsys.readouterr().out
+    assert "cells/s" in printed and "above" not in printed and "context" in printed
+
+
+def test_command_fails_where_embedding_is_meaningless(student, tmp_path, capsys):
+    spoil(tiny_cells(), "mouse").write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "cells.h5ad", "--model", student)
+    assert stopped.value.code == 1 and "meaningless" in capsys.readouterr().out
+
+
+def test_determinism_prints_digests(student, tmp_path, capsys, monkeypatch):
+    tiny_cells().write_h5ad(tmp_path / "cells.h5ad")
+    full = doctor.check_determinism
+    monkeypatch.setattr(doctor, "check_determinism", lambda *a, **k: full(*a, **k, processes=False))
+    run("determinism", tmp_path / "cells.h5ad", "--model", student)
+    printed = capsys.readouterr().out
+    assert "same cell, same vector" in printed and "shuffled" in printed
+
+
+def test_two_files_are_refused(student):
+    with pytest.raises(ValueError, match="expected `doctor FILE`"):
+        run("a.h5ad", "b.h5ad", "--model", student)

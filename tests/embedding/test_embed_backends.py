@@ -1,0 +1,68 @@
+"""Other ways to compute: ONNX Runtime, int8; parity and close calls."""
+
+import builtins
+
+import numpy as np
+import pytest
+from tiny_student import tiny_pair
+
+from tahoe_distill.embedding import embed, export_onnx
+from tahoe_distill.embedding.onnx import OnnxEncoder
+
+
+def cosine(a, b):
+    return ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min()
+
+
+def test_int8_is_close(adata, pair, reference):
+    found = embed(adata, pair, backend="int8", copy=True).obsm["X_tx1"]
+    assert cosine(found, reference) > 0.995 and np.abs(found - reference).max() > 1e-6
+
+
+@pytest.mark.parametrize("settings", [{}, {"pooling": "mean", "projection_dim": 7}, {"drug": True}])
+def test_onnx_has_parity(settings, adata, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    pair = tiny_pair(**settings)
+    options = {"drug_key": "drug"} if settings.get("drug") else {}
+    expected = embed(adata, pair, copy=True, **options).obsm["X_tx1"]
+    found = embed(adata, pair, backend="onnx", copy=True, batch_size=5, **options).obsm["X_tx1"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_no_backend_changes_the_mode_of_the_model(adata, pair):
+    for backend in ("int8", "onnx"):
+        embed(adata, pair, backend=backend, copy=True)
+        assert not any(module.training for module in pair[0].modules())
+
+
+def test_onnx_file_has_no_heads(adata, pair, reference, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "student.onnx"
+    export_onnx(*pair, path)
+    graph = onnx.load(path).graph
+    assert [entry.name for entry in graph.input] == ["gene_ids", "expression_bins", "attention_mask"]
+    assert [entry.name for entry in graph.output] == ["embedding"]
+    assert not [entry.name for entry in graph.initializer if "decoder" in entry.name]
+    np.testing.assert_allclose(OnnxEncoder(path)(**pair[1](adata)).numpy(), reference, atol=1e-6)
+
+
+def test_onnx_int8_is_close(adata, pair, reference):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    assert cosine(embed(adata, pair, backend="onnx-int8", copy=True).obsm["X_tx1"], reference) > 0.99
+
+
+def test_missing_onnx_names_the_extra(adata, pair, monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *arguments, **keywords):
+        relative = arguments[3] if len(arguments) > 3 else keywords.get("level", 0)
+        if name in ("onnx", "onnxruntime") and not relative:
+            raise ImportError(name)
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r"tahoe-distill\[onnx\]"):
+        embed(adata, pair, backend="onnx")

@@ -1,0 +1,171 @@
+"""The ``tahoe_mds`` loader: upstream's YAML as it stands, unknown keys, streams, and exact resumption."""
+
+import logging
+
+import pytest
+import torch
+from llmfoundry.data.dataloader import build_dataloader
+from omegaconf import OmegaConf
+
+from tahoe_distill.data.prepare import prepare_shards
+from tahoe_distill.models.processing_tx1 import GeneVocab
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, count_cells
+
+# As upstream's configurations have it, with local folders; the collator's section stands beside the loader's there.
+UPSTREAM = """
+train_loader:
+  name: tahoe_mds
+  vocab: {root}/a/vocab.json
+  dataset:
+    streams:
+      tahoe: {{local: {root}/a/train, proportion: 0.75}}
+      cellxgene: {{local: {root}/b/train, proportion: 0.25}}
+    download_timeout: 300
+    allow_unsafe_types: true
+    shuffle: true
+    shuffle_seed: 777
+    num_canonical_nodes: 2
+    cache_limit: null
+  collator:
+    do_padding: true
+    pad_value: -2
+    do_mlm: true
+    do_binning: true
+    mlm_probability: [0.15, 0.5]
+    mask_value: -1
+    max_length: 24
+    sampling: true
+    data_style: both
+    num_bins: 51
+    right_binning: false
+    use_junk_tokens: false
+    reserve_keys: [id, cell_type]
+  drop_last: true
+  num_workers: 0
+  pin_memory: false
+  prefetch_factor: 48
+  persistent_workers: true
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two prepared sets, ``a`` in the typed format and ``b`` as Tahoe's."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    root = tmp_path_factory.mktemp("sets")
+    names = [f"ENSG{number:011d}" for number in range(50)]
+    vocab = GeneVocab({name: number for number, name in enumerate(["<pad>", "<cls>", *names])})
+    for number, (name, form) in enumerate((("a", "typed"), ("b", "tahoe"))):
+        counts = np.random.default_rng(number).poisson(1.0, (80, 50)).astype(np.float32)
+        obs = pd.DataFrame({"cell_type": [f"{name}{row % 3}" for row in range(80)]}, index=map(str, range(80)))
+        adata = anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=names))
+        adata.write_h5ad(root / f"{name}.h5ad")
+        prepare_shards(root / f"{name}.h5ad", root / name, vocab, keep="cell_type", val_fraction=0.1, format=form)
+    return root
+
+
+def config(folder, **changes):
+    section = OmegaConf.to_container(OmegaConf.create(UPSTREAM.format(root=folder)))["train_loader"]
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        target = section
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    return section
+
+
+def build(folder, **changes):
+    return build_dataloader(config(folder, **changes), None, 8)
+
+
+def fingerprint(batch):
+    return (batch["id"].tolist(), batch["cell_type"], batch["gene"].tolist(), batch["expr"].tolist())
+
+
+def test_upstreams_yaml_through_the_registry(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        spec = build(folder)
+    assert "allow_unsafe_types is ignored" in caplog.text
+    batches = list(spec.dataloader)
+    sources = [name[0] for batch in batches for name in batch["cell_type"]]
+    assert len(batches) == 18 and spec.get_num_samples_in_batch(batches[0]) == 8
+    assert sources.count("a") / len(sources) == pytest.approx(0.75, abs=0.05)
+    assert batches[0]["gene"].shape[1] <= 24 and batches[0]["gen_mask"].any()
+
+
+def test_whole_configuration_objects_are_accepted(folder):
+    section = OmegaConf.create(config(folder))
+    del section["name"]
+    assert build_tahoe_mds_dataloader(**section, device_batch_size=8, tokenizer=None)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("num_worker", "train_loader has no option 'num_worker': did you mean 'num_workers'"),
+        ("dataset__shufle", "dataset has no option 'shufle': did you mean 'shuffle'"),
+        ("dataset__streams__tahoe__propotion", "dataset.streams.tahoe has no option 'propotion': did you mean 'propor"),
+        ("collator__mlm_probabilty", "collator has no option 'mlm_probabilty': did you mean 'mlm_probability'"),
+        ("collator__zzz", "collator has no option 'zzz': expected one of augment"),
+    ],
+)
+def test_unknown_keys_name_the_closest(folder, path, message):
+    with pytest.raises(ValueError, match=message):
+        build(folder, **{path: 1})
+
+
+def test_max_length_is_required(folder):
+    section = config(folder)
+    del section["collator"]["max_length"]
+    with pytest.raises(ValueError, match="collator needs max_length"):
+        build_dataloader(section, None, 8)
+
+
+def test_vocabulary_beside_the_shards(folder):
+    section = config(folder, dataset={"local": str(folder / "a"), "split": "train", "shuffle": False})
+    del section["vocab"]
+    collate = build_dataloader(section, None, 8).dataloader.collate_fn
+    assert len(collate.vocab) == 52 and collate.deterministic and collate.seed == 17
+    (folder / "a" / "vocab.json").rename(folder / "a" / "hidden.json")
+    section = config(folder, dataset={"local": str(folder / "a"), "split": "train"})
+    del section["vocab"]
+    try:
+        with pytest.raises(ValueError, match="no vocab.json in or beside"):
+            build_dataloader(section, None, 8)
+    finally:
+        (folder / "a" / "hidden.json").rename(folder / "a" / "vocab.json")
+
+
+def test_counting_refuses_uneven_batches():
+    assert count_cells({"gene": torch.zeros(3, 2), "names": ["a", "b", "c"]}) == 3
+    with pytest.raises(ValueError, match="3 cells has entries of other lengths: {'x': 2}"):
+        count_cells({"gene": torch.zeros(3, 2), "x": [1, 2]})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("resumed_with", [0, 2])
+def test_resumption_is_exact(folder, workers, resumed_with):
+    """After N batches of the second epoch, a reloaded loader yields what the first would have, and on into the third."""
+    first = build(folder, num_workers=workers, persistent_workers=False).dataloader
+    for _ in first:
+        pass
+    second_epoch = iter(first)
+    for _ in range(5):
+        next(second_epoch)
+    state = first.state_dict()
+    expected = [fingerprint(batch) for batch in second_epoch] + [fingerprint(batch) for batch in first]
+    again = build(folder, num_workers=resumed_with, persistent_workers=False).dataloader
+    again.load_state_dict(state)
+    found = [fingerprint(batch) for batch in again] + [fingerprint(batch) for batch in again]
+    assert len(found) == 13 + 18 and found == expected
+
+
+def test_context_and_masks_change_with_the_epoch(folder):
+    loader = build(folder, dataset__shuffle=False, collator__deterministic=False).dataloader
+    first, second = ([fingerprint(batch) for batch in loader] for _ in range(2))
+    assert first[0][0] == second[0][0] and first[0][2:] != second[0][2:]
