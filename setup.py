@@ -22,7 +22,8 @@ BASE = [
     "tqdm>=4.66",
 ]
 # llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
-TRAIN = ["llm-foundry==0.22.0"]
+# composer imports pkg_resources, which setuptools 82 no longer has.
+TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
 
 setup(
     name="tahoe-distill",

@@ -26,6 +26,8 @@ from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 TEACHER = {"hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8}
 STUDENT = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 
+HEADER = ("cells/s", "cells/CPU s", "peak GB", "parameters", "cos teacher", "cos student")
+
 # Way -> (which model, options of embed).
 WAYS = {
     "teacher, upstream": ("teacher", None),
@@ -190,9 +192,8 @@ def principal_components(adata):
 def print_table(rows, folder, args):
     """Print the numbers; cosines are means over cells."""
     print(f"{args.cells} cells{', mixed lengths' if args.mixed else ''}, {args.threads} threads")
-    print(
-        f"{'way':32}{'cells/s':>9}{'cells/CPU s':>13}{'peak GB':>9}{'parameters':>13}{'cos teacher':>13}{'cos student':>13}"
-    )
+    columns = "".join(f"{name:>13}" for name in HEADER)
+    print(f"{'way':32}{columns}")
     for way, row in rows.items():
         if "error" in row:
             print(f"{way:32}{row['error']}")
@@ -200,7 +201,7 @@ def print_table(rows, folder, args):
         row["cos_teacher"] = cosine(folder, way, "teacher, Tx1Model")
         row["cos_student"] = cosine(folder, way, "student, torch")
         print(
-            f"{way:32}{row['cells_s']:9.2f}{row['cells_cpu_s']:13.2f}{row['peak_gb']:9.2f}{row['parameters']:13,}"
+            f"{way:32}{row['cells_s']:13.2f}{row['cells_cpu_s']:13.2f}{row['peak_gb']:13.2f}{row['parameters']:13,}"
             f"{row['cos_teacher']:>13}{row['cos_student']:>13}"
         )
     if args.json:

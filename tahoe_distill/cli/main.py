@@ -10,6 +10,7 @@ COMMANDS = {
     "prepare": ("prepare", "write MDS shards from h5ad files"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
+    "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
 }
 
@@ -39,7 +40,10 @@ def main(argv=None):
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         args.run(args)
-    except (ValueError, OSError, ImportError) as error:
+    except KeyboardInterrupt:
+        print(f"tahoe-distill {args.command}: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         if args.verbose:
             logging.exception("tahoe-distill %s failed", args.command)
         print(f"tahoe-distill {args.command}: error: {error}", file=sys.stderr)

@@ -21,7 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--min-genes", type=int, default=1, help="drop cells with fewer expressed genes (%(default)s)")
     parser.add_argument("--format", choices=("typed", "tahoe"), default="typed", help="column encoding (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
-    parser.add_argument("--compression", default="none", help="MDS compression, such as zstd:1, for upload (%(default)s)")
+    parser.add_argument("--compression", default="none", help="MDS compression, such as zstd:1 (%(default)s)")
     parser.add_argument("--chunk-cells", type=int, default=16384, help="cells written at once (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

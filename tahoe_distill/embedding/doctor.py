@@ -106,7 +106,13 @@ def _values(survey):
     if not survey.fractional:
         return [Finding(OK, "values", f"raw counts: whole numbers up to {survey.largest:,.0f}")]
     if survey.log1p > 0.9 * survey.fractional:
-        return [Finding(OK, "values", "log1p of scaled counts: gives the tokens of the raw counts, but for rounding at bin edges")]
+        return [
+            Finding(
+                OK,
+                "values",
+                "log1p of scaled counts: gives the tokens of the raw counts, but for rounding at bin edges",
+            )
+        ]
     if survey.largest < 20:
         text = "log-like fractions that are not plain log1p of counts; only ranks matter, so they are usable"
         return [Finding(NOTE, "values", f"{text}, but the raw counts are safer")]
@@ -162,7 +168,7 @@ def _estimate(source, model, processor, tokens, survey):
     """Time of a few typical cells, scaled to all; memory of the model and of a window."""
     options = Options()
     device = options.places()[0]
-    engine = Engine(model, processor, options, device, ours=True)
+    engine = Engine(model, processor, options, device)
     numbers = np.unique(np.linspace(0, source.n_obs - 1, min(_TRIAL, source.n_obs)).astype(np.int64))
     cells = [processor.encode_rows(source.rows(number, number + 1), tokens)[0] for number in numbers.tolist()]
     drugs = np.zeros(len(cells), dtype=np.int64) if processor.use_chem_token else None

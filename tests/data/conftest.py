@@ -36,7 +36,8 @@ def make_cells(cells=CELLS, genes=GENES, seed=0):
         index=[f"cell{number}" for number in range(cells)],
     )
     var = pd.DataFrame(
-        {"gene_name": [f"SYM{number}" for number in range(genes)]}, index=[f"ENSG{number:011d}" for number in range(genes)]
+        {"gene_name": [f"SYM{number}" for number in range(genes)]},
+        index=[f"ENSG{number:011d}" for number in range(genes)],
     )
     adata = anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
     adata.obsm["teacher"] = rng.random((cells, 4)).astype(np.float32)

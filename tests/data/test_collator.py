@@ -168,7 +168,9 @@ def test_cells_without_genes(big_vocab):
 def test_augmented_counts_are_binned_afterwards(big_vocab):
     samples = samples_of([60] * 20)
     plain = Tx1Collator(big_vocab, 128)(samples)
-    thinned = Tx1Collator(big_vocab, 128, augment={"downsample": {"probability": 1.0, "low": 0.3, "high": 0.3}})(samples)
+    thinned = Tx1Collator(big_vocab, 128, augment={"downsample": {"probability": 1.0, "low": 0.3, "high": 0.3}})(
+        samples
+    )
     kept = thinned["expr_raw"].clamp(min=0).sum() / plain["expr_raw"].clamp(min=0).sum()
     assert kept == pytest.approx(0.3, abs=0.04)
     assert thinned["expr_target"].max() <= 50
@@ -203,7 +205,13 @@ class UpstreamVocab(dict):
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     "options",
-    [{}, {"right_binning": True}, {"do_binning": False, "log_transform": True}, {"do_binning": False}, {"num_bins": 11}],
+    [
+        {},
+        {"right_binning": True},
+        {"do_binning": False, "log_transform": True},
+        {"do_binning": False},
+        {"num_bins": 11},
+    ],
     ids=lambda options: "-".join(options) or "default",
 )
 def test_equal_to_upstream_on_real_cells(real_data, options):

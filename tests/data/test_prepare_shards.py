@@ -195,7 +195,9 @@ def test_full_disk_then_carried_on(shards, h5ad, vocab, tmp_path, monkeypatch):
     options = {"val_fraction": 0.25, "keep": ["cell_type", "age"], "chunk_cells": 24}
     with monkeypatch.context() as patch:
         fail_after(patch, 5)
-        with pytest.raises(OSError, match="No space left.*Finished chunks stay in .*run the same command again") as error:
+        with pytest.raises(
+            OSError, match="No space left.*Finished chunks stay in .*run the same command again"
+        ) as error:
             prepare_shards(h5ad, out, vocab, **options)
     assert error.value.errno == errno.ENOSPC and not out.exists()
     assert not list(partial(out).rglob("index.json"))
@@ -204,7 +206,9 @@ def test_full_disk_then_carried_on(shards, h5ad, vocab, tmp_path, monkeypatch):
     written = {path: path.stat().st_mtime_ns for path in (partial(out) / "whole" / "train").rglob("*.mds")}
     prepare_shards(h5ad, out, vocab, **options)
     assert (out / "train" / "index.json").read_bytes() == (shards / "train" / "index.json").read_bytes()
-    kept = [path for path in written if (out / path.relative_to(partial(out) / "whole")).stat().st_mtime_ns == written[path]]
+    kept = [
+        path for path in written if (out / path.relative_to(partial(out) / "whole")).stat().st_mtime_ns == written[path]
+    ]
     assert len(kept) == 2 and not partial(out).exists()
 
 

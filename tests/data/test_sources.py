@@ -74,8 +74,9 @@ def test_layers_and_raw(adata, tmp_path):
             assert source.matrix.shape == shape and len(source.var) == shape[1]
             if total:
                 assert source.rows(0, 96).sum() == total * adata.X.sum()
-    with pytest.raises(ValueError, match="has no layers/counts; found X, raw/X, layers/twice"), open_cells(
-        tmp_path / "a.h5ad", "counts"
+    with (
+        pytest.raises(ValueError, match="has no layers/counts; found X, raw/X, layers/twice"),
+        open_cells(tmp_path / "a.h5ad", "counts"),
     ):
         pass
 

@@ -49,10 +49,6 @@ def test_file_gets_the_vectors_of_the_function(kind, adata, pair, reference, cel
     assert not folder_of(out).exists() and not list(tmp_path.glob(".*.writing"))
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("genes", [False, True])
 def test_interrupted_run_carries_on_and_gives_the_same_file(genes, pair, cells_file, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole.h5ad", tmp_path / "broken.h5ad"
