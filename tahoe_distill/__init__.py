@@ -12,6 +12,7 @@ _PUBLIC = {
     "GeneVocab": "tahoe_distill.models",
     "load_teacher": "tahoe_distill.teacher",
     "embed": "tahoe_distill.embedding",
+    "TahoePreprocessor": "tahoe_distill.embedding",
 }
 
 __all__ = ["__version__", *_PUBLIC]

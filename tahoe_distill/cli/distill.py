@@ -1,13 +1,10 @@
 """Entry point of a training run: arguments, early checks, then llm-foundry."""
 
 import argparse
-import logging
 import os
 import sys
 
 import yaml
-
-log = logging.getLogger(__name__)
 
 
 def parse(argv=None):
@@ -48,7 +45,9 @@ def check(path, overrides):
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"the config {path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"the config {path} holds a {type(content).__name__}; expected keys such as model: and train_loader:")
+        raise ValueError(
+            f"the config {path} holds a {type(content).__name__}; expected keys such as model: and train_loader:"
+        )
     wrong = [override for override in overrides if "=" not in override]
     if wrong:
         raise ValueError(f"cannot read the override {wrong[0]!r}; expected key=value, such as max_duration=100ba")
@@ -71,11 +70,18 @@ def main(argv=None):
         from llmfoundry.command_utils.train import train_from_yaml
 
         train_from_yaml(path, overrides)
-    except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
+    except _input_errors() as error:
         if os.environ.get("TAHOE_DISTILL_TRACEBACK"):
             raise
-        logging.basicConfig(level=logging.WARNING)
-        log.debug("traceback", exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"distill: error: {message}\n(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)", file=sys.stderr, flush=True)
+        message = f"missing key {error}" if isinstance(error, KeyError) else error
+        hint = "(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)"
+        print(f"distill: error: {message}\n{hint}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _input_errors():
+    """What a wrong config, teacher or shard raises; anything else keeps its traceback."""
+    from tahoe_distill.data import ShardError
+    from tahoe_distill.hub.export import ExportMismatchError
+
+    return (ValueError, OSError, ImportError, KeyError, TypeError, ShardError, ExportMismatchError)

@@ -83,8 +83,12 @@ def match_genes(var, vocab, path, gene_key=None):
     Raises:
         ValueError: When ``gene_key`` is not a column.
     """
-    names = {key: _names(var, key) for key in _candidates(var, path, gene_key)}
-    tokens = {key: vocab.gene_tokens(values) for key, values in names.items()}
+    names, tokens = {}, {}
+    for key in _candidates(var, path, gene_key):
+        names[key] = _names(var, key)
+        tokens[key] = vocab.gene_tokens(names[key])
+        if (tokens[key] >= 0).all():
+            break
     best = max(tokens, key=lambda key: (tokens[key] >= 0).sum())
     unmatched = [names[best][place] for place in np.flatnonzero(tokens[best] < 0)]
     looked = ", ".join(f"{key or 'the index'} ({', '.join(values[:3])})" for key, values in names.items())
@@ -114,7 +118,7 @@ def _symbols(var, vocab, names):
         return {}
     pairs = [(name, gene) for name, gene, ok in zip(_names(var, keys[0]), ids, known) if ok]
     # An id is no symbol, though some files put one where a gene has no name.
-    return {name: gene for name, gene in reversed(pairs) if name not in _NO_NAME and vocab_id(name) not in vocab.tokens}
+    return {name: gene for name, gene in reversed(pairs) if name not in _NO_NAME and name not in vocab.tokens}
 
 
 def vocab_id(name):

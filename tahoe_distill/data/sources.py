@@ -3,6 +3,7 @@
 import glob
 import os
 from contextlib import contextmanager
+from functools import cached_property
 
 import h5py
 import numpy as np
@@ -115,17 +116,25 @@ class Cells:
 class _AnnDataFile(Cells):
     def __init__(self, root, path, layer):
         self.root, self.path = root, path
-        node, var = self._find(layer)
+        node, self._var_name = self._find(layer)
         self.matrix = _RowMatrix(node, path)
+        # Files of anndata before 0.7 keep whole tables in one data set.
         self._legacy = read_h5ad(path, backed="r") if isinstance(root.get("obs"), h5py.Dataset) else None
+
+    @cached_property
+    def var(self):
+        """Table of the genes; read when asked for, since chunks of cells do without."""
         try:
-            self.var = self._legacy.var if self._legacy is not None else read_elem(root[var])
+            var = self._legacy.var if self._legacy is not None else read_elem(self.root[self._var_name])
         except Exception as error:
-            raise ValueError(f"{path}: {var} cannot be read ({error}); the file is damaged or not AnnData") from error
-        if len(self.var) != self.matrix.shape[1]:
             raise ValueError(
-                f"{path}: the matrix has {self.matrix.shape[1]} columns, but {var} has {len(self.var)} rows"
+                f"{self.path}: {self._var_name} cannot be read ({error}); the file is damaged or not AnnData"
+            ) from error
+        if len(var) != self.matrix.shape[1]:
+            raise ValueError(
+                f"{self.path}: the matrix has {self.matrix.shape[1]} columns, but {self._var_name} has {len(var)} rows"
             )
+        return var
 
     def _find(self, layer):
         names = {None: "X", "X": "X", "raw": "raw/X"}

@@ -88,4 +88,6 @@ def _objectives(model):
 
 
 def _table(values):
-    return "\n".join(["| metric | value |", "|---|---|", *(f"| {name} | {value:.4f} |" for name, value in values.items())])
+    return "\n".join(
+        ["| metric | value |", "|---|---|", *(f"| {name} | {value:.4f} |" for name, value in values.items())]
+    )

@@ -1,12 +1,12 @@
 """The ComposerModel: a frozen teacher, a student, and the objectives between them."""
 
-import difflib
 import logging
 
 import torch
 from composer.models import ComposerModel
 from torchmetrics import Metric
 
+from tahoe_distill.data.options import check_keys
 from tahoe_distill.metrics import CenteredCosine, MeanCosine
 from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import Tx1Block
@@ -17,6 +17,7 @@ from tahoe_distill.training.student import build_student, student_config
 log = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
 _TEACHER_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision"}
 
 
@@ -34,6 +35,7 @@ class TahoeDistillModel(ComposerModel):
         student_sees_masks: Show the student masked cells; by default only when an objective needs masks.
         tokenizer: Taken for llm-foundry's sake and ignored; cells have no text.
         init_device: Taken for llm-foundry's sake; the student is always built on the CPU.
+        **unknown: Refused by name.
 
     Raises:
         ValueError: When an argument does not fit, before any training.
@@ -48,8 +50,10 @@ class TahoeDistillModel(ComposerModel):
         student_sees_masks=None,
         tokenizer=None,
         init_device="cpu",
+        **unknown,
     ):
         super().__init__()
+        check_keys(unknown, _MODEL_KEYS, "model")
         loaded = _load(teacher)
         object.__setattr__(self, "_teacher", loaded)
         self.vocab = _vocabulary(vocab, loaded)
@@ -59,7 +63,7 @@ class TahoeDistillModel(ComposerModel):
         self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, teacher_config))
         self.needs = self.objectives.needs
         if "logits" in self.needs:
-            raise ValueError("an objective needs logits, which Tahoe-x1 models do not give; give kl num_classes and column")
+            raise ValueError("an objective needs logits, which Tahoe-x1 models lack; give kl num_classes and column")
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
         # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
         self.teacher_sees_masks = "masks" in self.needs and bool(self.needs & {"expression", "mvc"})
@@ -146,7 +150,10 @@ class TahoeDistillModel(ComposerModel):
             return {}
         metrics = {"loss": TermMetric("total")}
         metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
-        if self._teacher is not None and self.student.config.embedding_size == self._teacher.model.config.embedding_size:
+        if (
+            self._teacher is not None
+            and self.student.config.embedding_size == self._teacher.model.config.embedding_size
+        ):
             metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
         return metrics
 
@@ -216,11 +223,7 @@ def _load(spec):
     if spec is None:
         return None
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
-    unknown = set(arguments) - _TEACHER_KEYS
-    if unknown:
-        name = sorted(unknown)[0]
-        closest = difflib.get_close_matches(name, _TEACHER_KEYS, n=1) or sorted(_TEACHER_KEYS)
-        raise ValueError(f"model.teacher has the unknown key {name!r}; did you mean {closest[0]}?")
+    check_keys(arguments, _TEACHER_KEYS, "model.teacher")
     dtype = arguments.pop("dtype", "float32")
     if dtype not in _DTYPES:
         raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")

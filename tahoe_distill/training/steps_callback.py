@@ -53,8 +53,8 @@ def _check_loss(state):
         return
     bad = [name for name, value in losses.items() if name != "total" and not torch.isfinite(value).all()]
     raise RuntimeError(
-        f"the loss is {float(losses['total'])} at batch {state.timestamp.batch.value}, by {', '.join(bad) or 'the total'}"
-        "; lower the learning rate, or look at the cells of this batch"
+        f"the loss is {float(losses['total'])} at batch {state.timestamp.batch.value}, by "
+        f"{', '.join(bad) or 'the total'}; lower the learning rate, or look at the cells of this batch"
     )
 
 

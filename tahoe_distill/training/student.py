@@ -1,12 +1,12 @@
 """Building a student: presets, a configuration, or an exported folder to carry on from."""
 
-import difflib
 import inspect
 import logging
 import os
 
 import torch
 
+from tahoe_distill.data.options import check_keys
 from tahoe_distill.models import Tx1Config, Tx1Model
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def student_config(spec, teacher_config, defaults=None):
     preset = fields.pop("preset", None)
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"unknown student preset {preset!r}; known are {', '.join(PRESETS)}, or give the dimensions")
-    _check_names(fields)
+    check_keys(fields, _SETTABLE, "model.student")
     inherited = {name: getattr(teacher_config, name) for name in _INHERITED} if teacher_config is not None else {}
     settings = {**(defaults or {}), **inherited, **PRESETS.get(preset, {}), **fields}
     if teacher_config is not None and "projection_dim" not in settings:
@@ -62,20 +62,14 @@ def student_config(spec, teacher_config, defaults=None):
     return Tx1Config(**settings)
 
 
-def _check_names(fields):
-    for name in fields:
-        if name not in _SETTABLE:
-            closest = difflib.get_close_matches(name, _SETTABLE, n=1)
-            hint = f"; did you mean {closest[0]}?" if closest else ""
-            raise ValueError(f"model.student has the unknown key {name!r}{hint}")
-
-
 def _exported_config(fields, teacher_config):
     extra = set(fields) - {"path"}
     if extra:
         raise ValueError(f"model.student.path loads a whole student; remove {', '.join(sorted(extra))}")
     if not os.path.isfile(os.path.join(fields["path"], "config.json")):
-        raise FileNotFoundError(f"model.student.path: {fields['path']} has no config.json; expected an exported student")
+        raise FileNotFoundError(
+            f"model.student.path: {fields['path']} has no config.json; expected an exported student"
+        )
     config = Tx1Config.from_pretrained(fields["path"])
     if teacher_config is not None and config.vocab_size != teacher_config.vocab_size:
         raise ValueError(

@@ -99,9 +99,10 @@ def test_student_view_is_used_where_the_batch_has_one(distill, batch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"teacher": {"source": "x", "szie": "70m"}}, "unknown key 'szie'; did you mean size"),
+        ({"teacher": {"source": "x", "szie": "70m"}}, "model.teacher has no option 'szie': did you mean 'size'"),
         ({"teacher": None}, "without a teacher model.vocab must name"),
-        ({"student": {"hiden_size": 8}}, "unknown key 'hiden_size'; did you mean hidden_size"),
+        ({"student": {"hiden_size": 8}}, "model.student has no option 'hiden_size': did you mean 'hidden_size'"),
+        ({"objectivs": {}}, "model has no option 'objectivs': did you mean 'objectives'"),
         ({"student": "huge"}, "unknown student preset 'huge'"),
         ({"objectives": {"cosin": 1.0}}, "cosin"),
         ({"vocab": "vocab.json"}, "model.vocab is the teacher's"),
