@@ -12,6 +12,7 @@ COMMANDS = {
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
+    "push": ("push", "publish an exported student on the hub"),
 }
 
 

@@ -1,6 +1,7 @@
 """Writing a model folder that `AutoModel.from_pretrained` loads with plain torch and transformers."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 
 import tahoe_distill.models as models_package
+
+from .golden import GOLDEN_FILE, golden_text
 
 CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py")
 _AUTO_MAP = {"AutoConfig": "configuration_tx1.Tx1Config", "AutoModel": "modeling_tx1.Tx1Model"}
@@ -78,6 +81,8 @@ def write_model_folder(model, processor, folder, extra_files=None, verify=False)
         _set_auto_map(temporary / "config.json")
         for name, text in (extra_files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
+        batch = probe_batch(model.config)
+        (temporary / GOLDEN_FILE).write_text(golden_text(batch, embed_probe(model, batch)), encoding="utf-8")
         if verify:
             verify_model_folder(model, temporary)
 
@@ -123,11 +128,11 @@ def verify_model_folder(model, folder, tolerance=1e-5):
         ExportMismatchError: When the folder does not load, or its outputs differ.
     """
     batch = probe_batch(model.config)
-    expected = _embed_probe(model, batch)
+    expected = embed_probe(model, batch)
     with tempfile.TemporaryDirectory() as scratch:
         probe, answer = Path(scratch) / "probe.npz", Path(scratch) / "answer.npy"
         np.savez(probe, **batch)
-        environment = _clean_environment(scratch)
+        environment = clean_environment(scratch)
         command = [sys.executable, "-c", _PROBE, str(Path(folder).resolve()), str(probe), str(answer)]
         done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -143,7 +148,11 @@ def verify_model_folder(model, folder, tolerance=1e-5):
     return difference
 
 
-def _embed_probe(model, batch):
+def embed_probe(model, batch):
+    """Cell embeddings (C, e) that ``model`` gives for a :func:`probe_batch`, computed in float32, as NumPy."""
+    if model.dtype != torch.float32:
+        # The check is on the weights as stored; half precision would add rounding of its own.
+        model = copy.deepcopy(model).float()
     training, device = model.training, model.device
     model.eval()
     with torch.no_grad():
@@ -152,7 +161,7 @@ def _embed_probe(model, batch):
     return out.pooler_output.float().cpu().numpy()
 
 
-def _clean_environment(scratch):
+def clean_environment(scratch):
     """This process's environment without its distributed run, its GPUs or its cache of remote code."""
     dropped = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
     kept = {name: value for name, value in os.environ.items() if name not in dropped and name != "PYTHONPATH"}

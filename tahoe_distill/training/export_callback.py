@@ -13,6 +13,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
+from tahoe_distill.hub.records import CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.models import Tx1Model
 
 log = logging.getLogger(__name__)
@@ -31,16 +33,33 @@ class HFStudentCallback(CallbackWithConfig):
         overwrite: Replace folders that exist; otherwise they are an error at the start.
         verify: Reload each export in a fresh process.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
+        push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
+            may be left out. A student that is not better is kept and not published, and the run ends well.
 
     Raises:
         FileExistsError: At the start of the run, when ``folder`` exists and ``overwrite`` is off.
-        ValueError: For an unknown dtype.
+        ValueError: At the start of the run, for an unknown dtype or a bad key of ``push_to_hub``.
     """
 
-    def __init__(self, train_config, folder, save_interval="1dur", overwrite=False, verify=True, dtype="float32"):
+    def __init__(
+        self,
+        train_config,
+        folder,
+        save_interval="1dur",
+        overwrite=False,
+        verify=True,
+        dtype="float32",
+        push_to_hub=None,
+    ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
         self.config = dict(train_config)
+        self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
+        if self.push and not self.config.get("eval_loader"):
+            raise ValueError(
+                "hf_student.push_to_hub needs metrics to publish, but the run has no eval_loader; add one, or remove "
+                "push_to_hub"
+            )
         self.folder = Path(folder)
         self.overwrite = overwrite
         self.verify = verify
@@ -60,14 +79,14 @@ class HFStudentCallback(CallbackWithConfig):
             return
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
         if event == Event.FIT_END and elapsed >= 1.0:
-            self._export(state, self.folder)
+            self._export(state, self.folder, self.push)
         elif elapsed < 1.0 and self.due(state, event):
             self._export(state, self._interval_folder(state))
 
     def _interval_folder(self, state):
         return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")
 
-    def _export(self, state, folder):
+    def _export(self, state, folder, push=None):
         model = state.model.module if state.is_model_ddp else state.model
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights = get_model_state_dict(model.student, options=options)
@@ -75,6 +94,8 @@ class HFStudentCallback(CallbackWithConfig):
         if dist.get_global_rank() == 0:
             try:
                 self._write(model, weights, folder, _metrics(state))
+                if push:
+                    _publish(folder, push)
             except Exception as error:  # Raised below, on every rank: the others would wait for ever.
                 problem = error
         problems = dist.all_gather_object(problem and f"{type(problem).__name__}: {problem}")
@@ -89,17 +110,31 @@ class HFStudentCallback(CallbackWithConfig):
             student = Tx1Model(config)
         student.load_state_dict(weights, assign=True, strict=True)
         student = student.to(self.dtype).eval()
-        table = student.gene_encoder.embedding.weight.numel()
-        card = write_card(config, student.num_parameters(), table, self.config, metrics)
+        recorded = to_json(self.config)
         extra = {
-            "README.md": card,
-            "training_hyperparameters.json": json.dumps(self.config, indent=2, sort_keys=True, default=str) + "\n",
-            "metrics.json": json.dumps(metrics, indent=2, sort_keys=True) + "\n",
+            # From the record as it will be read, so that the folder alone gives the same card again.
+            CARD_FILE: write_card(config, json.loads(recorded), metrics),
+            HYPERPARAMETERS_FILE: recorded,
+            METRICS_FILE: to_json(metrics),
         }
         if folder.exists() and self.overwrite:
             shutil.rmtree(folder)
         write_model_folder(student, model.make_processor(), folder, extra, verify=self.verify)
         log.info("wrote the student to %s", folder)
+
+
+def _publish(folder, settings):
+    try:
+        report = push_folder(folder, **settings)
+    except NotBetterError as error:
+        log.warning("the student in %s was not published: %s", folder, error)
+    except Exception as error:
+        raise RuntimeError(
+            f"the student is in {folder}, but could not be published ({error}); publish it with "
+            f"tahoe-distill push {folder} {settings['repo_id']}"
+        ) from error
+    else:
+        log.info("published the student as %s", report.url)
 
 
 def _metrics(state):

@@ -1,0 +1,190 @@
+"""What a model folder must have before it is published; each failure is told by name."""
+
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+
+from .card import card_of_folder
+from .comparison import is_number
+from .export import CODE_FILES
+from .golden import GOLDEN_FILE
+from .records import (
+    CARD_FILE,
+    CONFIG_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    VERSIONS_FILE,
+    read_record,
+)
+
+_KNOWN_FILES = {
+    *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),
+    *("vocab.json", "gene_symbols.json", "preprocessor_config.json", "model.safetensors.index.json"),
+    *(".gitattributes", "LICENSE", "NOTICE"),
+}
+# Weights (in one file or in shards), figures of the card, and what a user exported for ONNX Runtime.
+_KNOWN_PATTERN = re.compile(r"model(-\d+-of-\d+)?\.safetensors|[\w.-]+\.(png|jpg|svg|onnx)")
+_SECRET_KEY = re.compile(r"(^|_)(token|api_key|apikey|password|secret|access_key)$", re.IGNORECASE)
+
+
+class IncompleteFolderError(ValueError):
+    """A folder that is not fit to be published."""
+
+
+def require_complete(folder):
+    """Run every check.
+
+    Args:
+        folder: A model folder.
+
+    Raises:
+        IncompleteFolderError: With the name and the finding of each check that failed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise IncompleteFolderError(f"{folder} is no folder; expected one that an export wrote")
+    problems = failed_checks(folder)
+    if problems:
+        listed = "; ".join(f"[{name}] {problem}" for name, problem in problems.items())
+        raise IncompleteFolderError(f"{folder} is not fit to be published, {len(problems)} checks failed: {listed}")
+
+
+def failed_checks(folder):
+    """Name and finding of each check that ``folder`` fails."""
+    problems = {}
+    for name, check in CHECKS.items():
+        try:
+            check(Path(folder))
+        except (ValueError, OSError, SafetensorError) as error:
+            problems[name] = str(error)
+    return problems
+
+
+def _check_card(folder):
+    path = folder / CARD_FILE
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not re.match(r"---\n.*?\n---\n", text, re.DOTALL):
+        found = "a file without a YAML head" if text else "nothing"
+        raise ValueError(f"expected a model card {CARD_FILE}, found {found}; write it with card_of_folder")
+    card_of_folder(folder)
+
+
+def _check_hyperparameters(folder):
+    if not read_record(folder, HYPERPARAMETERS_FILE):
+        raise ValueError(f"{HYPERPARAMETERS_FILE} is empty; export from a training run, which records its settings")
+
+
+def _check_metrics(folder):
+    metrics = read_record(folder, METRICS_FILE)
+    if not metrics:
+        raise ValueError(f"{METRICS_FILE} is empty; give the run an eval_loader, so that it measures something")
+    wrong = [f"{name} = {value!r}" for name, value in metrics.items() if not is_number(value)]
+    if wrong:
+        raise ValueError(f"{METRICS_FILE}: expected finite numbers, found {', '.join(wrong)}")
+
+
+def _check_config(folder):
+    kind = read_record(folder, CONFIG_FILE).get("model_type")
+    if kind != Tx1Config.model_type:
+        raise ValueError(f"{CONFIG_FILE}: expected model_type '{Tx1Config.model_type}', found {kind!r}")
+    _config(folder)
+
+
+def _check_weights(folder):
+    with torch.device("meta"):
+        model = Tx1Model(_config(folder))
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = _tensor_shapes(folder)
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    shapes = [
+        f"{name}: {found[name]} in the weights, {expected[name]} in {CONFIG_FILE}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    parts = {"missing": missing, "unexpected": extra, "of another shape": shapes}
+    wrong = [f"{kind}: {', '.join(names[:5])} ({len(names)} in all)" for kind, names in parts.items() if names]
+    if wrong:
+        raise ValueError(f"the weights do not fit {CONFIG_FILE}; {'; '.join(wrong)}; export the model again")
+
+
+def _tensor_shapes(folder):
+    """Shapes by name, from the heads of the files; a truncated file is noticed by its reader."""
+    paths = sorted(folder.glob("model*.safetensors"))
+    if not paths:
+        raise ValueError("expected model.safetensors, found no weights; export the model again")
+    shapes = {}
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path.name} is truncated or damaged ({error}); export the model again") from error
+    return shapes
+
+
+def _check_vocabulary(folder):
+    read_record(folder, "preprocessor_config.json")
+    vocab, rows = GeneVocab.from_file(folder / "vocab.json"), _config(folder).vocab_size
+    if len(vocab) != rows:
+        raise ValueError(
+            f"vocab.json has {len(vocab)} tokens, but the gene table has {rows} rows; the two come from different models"
+        )
+
+
+def _check_code(folder):
+    missing = [name for name in CODE_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing, without which nobody can load the model; export it again")
+    if "AutoModel" not in read_record(folder, CONFIG_FILE).get("auto_map", {}):
+        raise ValueError(f"{CONFIG_FILE} has no auto_map for AutoModel; export the model again")
+
+
+def _check_strays(folder):
+    strays = sorted(
+        path.name + ("/" if path.is_dir() else "")
+        for path in folder.iterdir()
+        if path.is_dir() or not (path.name in _KNOWN_FILES or _KNOWN_PATTERN.fullmatch(path.name))
+    )
+    if strays:
+        raise ValueError(f"found {', '.join(strays)}, which are no part of a published model; move or delete them")
+
+
+def _check_secrets(folder):
+    """Settings that look like credentials would be published with the rest."""
+    found = sorted(_secrets(read_record(folder, HYPERPARAMETERS_FILE)))
+    if found:
+        raise ValueError(
+            f"{HYPERPARAMETERS_FILE} seems to hold credentials at {', '.join(found)}; remove them there, and give them "
+            "to a run by the environment"
+        )
+
+
+def _secrets(value, path=""):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        place = f"{path}.{key}" if path else str(key)
+        if isinstance(item, str) and item and _SECRET_KEY.search(str(key)):
+            yield place
+        yield from _secrets(item, place)
+
+
+def _config(folder):
+    return Tx1Config(**read_record(folder, CONFIG_FILE))
+
+
+# Name -> check; a check raises what it found, what it expected and what to do.
+CHECKS = {
+    "card": _check_card,
+    "hyperparameters": _check_hyperparameters,
+    "metrics": _check_metrics,
+    "config": _check_config,
+    "weights": _check_weights,
+    "vocabulary": _check_vocabulary,
+    "code": _check_code,
+    "stray files": _check_strays,
+    "secrets": _check_secrets,
+}

@@ -1,0 +1,114 @@
+"""What is on the hub: the facts of the published revision, and the proof that a revision answers as it should."""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+from .export import clean_environment
+from .golden import GoldenMismatchError, require_equal
+from .records import METRICS_FILE, VERSIONS_FILE, read_record
+
+# Runs in a fresh interpreter: downloads one commit and answers the golden inputs with the code published there.
+_READER = """
+import sys
+import numpy as np, torch
+from huggingface_hub import snapshot_download
+from transformers import AutoModel
+repo, revision, cache, probe, answer = sys.argv[1:]
+torch.set_num_threads(1)
+folder = snapshot_download(repo, revision=revision, cache_dir=cache)
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval().float()
+inputs = np.load(probe)
+with torch.no_grad():
+    batch = {name: torch.from_numpy(inputs[name]) for name in inputs.files}
+    np.save(answer, model(**batch).pooler_output.numpy())
+"""
+
+
+@dataclass
+class PublishedModel:
+    """The published revision of a repository; ``sha`` is ``None`` where there is no repository."""
+
+    sha: str | None = None
+    private: bool = False
+    metrics: dict = field(default_factory=dict)
+    versions: list = field(default_factory=list)
+
+
+def read_published(api, repo_id):
+    """The facts of what is published.
+
+    Args:
+        api: A ``huggingface_hub.HfApi``.
+        repo_id: The repository.
+
+    Raises:
+        OSError: When the hub cannot be reached or refuses.
+        ValueError: When the published records are damaged.
+    """
+    try:
+        info = api.model_info(repo_id)
+    except RepositoryNotFoundError:
+        return PublishedModel()
+    with tempfile.TemporaryDirectory() as scratch:
+        metrics = _published_record(api, repo_id, info.sha, METRICS_FILE, dict, scratch)
+        versions = _published_record(api, repo_id, info.sha, VERSIONS_FILE, list, scratch)
+    return PublishedModel(info.sha, bool(info.private), metrics, versions)
+
+
+def _published_record(api, repo_id, sha, name, kind, scratch):
+    try:
+        path = api.hf_hub_download(repo_id, name, revision=sha, cache_dir=scratch)
+    except EntryNotFoundError:
+        return kind()
+    return read_record(Path(path).parent, name, kind)
+
+
+def verify_published(api, repo_id, sha, batch, answers):
+    """Load a published commit in a fresh process and compare its answers with the golden ones.
+
+    Args:
+        api: A ``huggingface_hub.HfApi``.
+        repo_id: The repository.
+        sha: The commit.
+        batch: Golden inputs, NumPy arrays by argument name.
+        answers: Golden answers (C, e).
+
+    Returns:
+        The largest difference, relative to the largest golden value.
+
+    Raises:
+        GoldenMismatchError: When the revision does not load, or answers otherwise.
+    """
+    what = f"{repo_id} at commit {sha}"
+    with tempfile.TemporaryDirectory() as scratch:
+        probe, answer = Path(scratch) / "probe.npz", Path(scratch) / "answer.npy"
+        np.savez(probe, **batch)
+        places = (Path(scratch) / "cache", probe, answer)
+        command = [sys.executable, "-c", _READER, repo_id, sha, *map(str, places)]
+        done = subprocess.run(
+            command, cwd=scratch, env=_online_environment(api, scratch), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise GoldenMismatchError(
+                f"{what} was published, but does not load in a fresh process; delete the commit or push again:\n"
+                f"{done.stderr[-2000:]}"
+            )
+        found = np.load(answer)
+    try:
+        return require_equal(found, answers, what)
+    except GoldenMismatchError as error:
+        raise GoldenMismatchError(
+            f"{error}; what was uploaded is not what can be downloaded, so revert that commit and push again"
+        ) from None
+
+
+def _online_environment(api, scratch):
+    """The environment of the reader: this process's own, but allowed to reach the hub that was pushed to."""
+    environment = {**clean_environment(scratch), "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
+    return {**environment, "HF_ENDPOINT": api.endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
