@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint style nano clean
+.PHONY: help install quickstart test test-serving lint style nano clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,20 @@ quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/h
 
 test: $(VENV)/.installed  ## Run the test suite
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q
+
+# Environments of users who only load a student: the newest transformers, and the oldest that is supported.
+SERVING_TORCH ?= 2.13.0
+SERVING := .envs/serving-latest/.installed .envs/serving-4.51/.installed
+.envs/serving-latest/.installed: TRANSFORMERS = 'transformers>=5'
+.envs/serving-4.51/.installed: TRANSFORMERS = 'transformers==4.51.3'
+
+$(SERVING): .envs/%/.installed:
+	test -x .envs/$*/bin/python || $(PYTHON) -m venv .envs/$*
+	.envs/$*/bin/python -m pip install -q 'torch==$(SERVING_TORCH)' $(TRANSFORMERS) safetensors numpy anndata
+	touch $@
+
+test-serving: $(VENV)/.installed $(SERVING)  ## Load an exported student in environments without this package
+	TAHOE_DISTILL_SERVING=required $(BIN)/python -m pytest -q tests/serving
 
 nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/pretrain_nano.py

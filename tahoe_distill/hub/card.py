@@ -101,7 +101,7 @@ def card_of_folder(folder, repo_id=None, previous=None):
         ValueError: When a record is missing or damaged.
     """
     return write_card(
-        Tx1Config(**read_record(folder, CONFIG_FILE)),
+        Tx1Config.from_dict(read_record(folder, CONFIG_FILE)),
         read_record(folder, HYPERPARAMETERS_FILE),
         read_record(folder, METRICS_FILE),
         repo_id=repo_id,
@@ -194,9 +194,10 @@ def _versions(versions):
         return "Not published yet."
     rows = []
     for version in reversed(versions):
-        metrics = ", ".join(f"{name} {format_value(value)}" for name, value in sorted(version["metrics"].items()))
+        recorded = sorted((version.get("metrics") or {}).items())
+        metrics = ", ".join(f"{name} {format_value(value)}" for name, value in recorded)
         commit = f"`{version['commit'][:12]}`" if version.get("commit") else "this one"
-        rows.append((version["version"], version["run_name"], commit, metrics))
+        rows.append((version.get("version"), version.get("run_name"), commit, metrics))
     return _table(("version", "run", "commit", "metrics"), rows)
 
 

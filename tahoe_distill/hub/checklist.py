@@ -61,6 +61,8 @@ def failed_checks(folder):
             check(Path(folder))
         except (ValueError, OSError, SafetensorError) as error:
             problems[name] = str(error)
+        except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+            problems[name] = f"a record is not laid out as an export writes it ({error!r}); export the student again"
     return problems
 
 
@@ -131,7 +133,7 @@ def _check_vocabulary(folder):
     vocab, rows = GeneVocab.from_file(folder / "vocab.json"), _config(folder).vocab_size
     if len(vocab) != rows:
         raise ValueError(
-            f"vocab.json has {len(vocab)} tokens, but the gene table has {rows} rows; the two come from different models"
+            f"vocab.json has {len(vocab)} tokens, but the gene table has {rows} rows; they belong to different models"
         )
 
 
@@ -173,7 +175,7 @@ def _secrets(value, path=""):
 
 
 def _config(folder):
-    return Tx1Config(**read_record(folder, CONFIG_FILE))
+    return Tx1Config.from_dict(read_record(folder, CONFIG_FILE))
 
 
 # Name -> check; a check raises what it found, what it expected and what to do.

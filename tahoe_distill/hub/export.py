@@ -143,7 +143,7 @@ def verify_model_folder(model, folder, tolerance=1e-5):
     if not difference <= tolerance:
         raise ExportMismatchError(
             f"{folder} reloaded gives other cell embeddings: first values {found.ravel()[:3]} where the model has "
-            f"{expected.ravel()[:3]} (largest difference {difference:.2e} of the largest value, allowed {tolerance:.0e})"
+            f"{expected.ravel()[:3]} (difference {difference:.2e} of the largest value, allowed {tolerance:.0e})"
         )
     return difference
 

@@ -28,8 +28,8 @@ def golden_text(batch, answers):
     if not np.isfinite(answers).all():
         place = np.argwhere(~np.isfinite(answers))[0]
         raise GoldenMismatchError(
-            f"the model answers {answers[tuple(place)]} for value {place[1]} of test cell {place[0]}, expected a finite "
-            "number; its weights are damaged or its training diverged"
+            f"the model answers {answers[tuple(place)]} for value {place[1]} of test cell {place[0]}, expected a "
+            "finite number; its weights are damaged or its training diverged"
         )
     inputs = {name: {"dtype": str(array.dtype), "values": array.tolist()} for name, array in batch.items()}
     return json.dumps({"inputs": inputs, "pooler_output": answers.astype(np.float32).tolist()}) + "\n"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from .export import clean_environment
 from .golden import GoldenMismatchError, require_equal
-from .records import METRICS_FILE, VERSIONS_FILE, read_record
+from .records import CONFIG_FILE, METRICS_FILE, VERSIONS_FILE, read_record
 
 # Runs in a fresh interpreter: downloads one commit and answers the golden inputs with the code published there.
 _READER = """
@@ -32,9 +32,13 @@ with torch.no_grad():
 
 @dataclass
 class PublishedModel:
-    """The published revision of a repository; ``sha`` is ``None`` where there is no repository."""
+    """The published revision of a repository; ``sha`` is ``None`` where there is no repository.
+
+    ``has_model`` tells a repository with a model from one that was only created.
+    """
 
     sha: str | None = None
+    has_model: bool = False
     private: bool = False
     metrics: dict = field(default_factory=dict)
     versions: list = field(default_factory=list)
@@ -58,12 +62,16 @@ def read_published(api, repo_id):
     with tempfile.TemporaryDirectory() as scratch:
         metrics = _published_record(api, repo_id, info.sha, METRICS_FILE, dict, scratch)
         versions = _published_record(api, repo_id, info.sha, VERSIONS_FILE, list, scratch)
-    return PublishedModel(info.sha, bool(info.private), metrics, versions)
+    has_model = any(file.rfilename == CONFIG_FILE for file in info.siblings or ())
+    return PublishedModel(info.sha, has_model, bool(info.private), metrics, versions)
 
 
 def _published_record(api, repo_id, sha, name, kind, scratch):
     try:
         path = api.hf_hub_download(repo_id, name, revision=sha, cache_dir=scratch)
+    except LocalEntryNotFoundError as error:
+        # A kind of EntryNotFoundError by inheritance, but it says that the hub did not answer, not that it has no file.
+        raise OSError(f"{repo_id} exists, but its {name} could not be read ({error}); try again") from error
     except EntryNotFoundError:
         return kind()
     return read_record(Path(path).parent, name, kind)

@@ -64,7 +64,7 @@ def push_folder(folder, repo_id, only_if_better=None, private=False, dry_run=Fal
     published = read_published(api, repo_id)
     if published.sha and private and not published.private:
         raise ValueError(f"{repo_id} exists and is public, but a private push was asked for; choose another repository")
-    if published.sha and only_if_better is not None:
+    if published.has_model and only_if_better is not None:
         require_better(metrics, published.metrics, only_if_better)
     batch, answers = _golden(folder)
     with tempfile.TemporaryDirectory() as scratch:

@@ -93,7 +93,7 @@ class HFStudentCallback(CallbackWithConfig):
         problem = None
         if dist.get_global_rank() == 0:
             try:
-                self._write(model, weights, folder, _metrics(state))
+                self._write(model, weights, folder, state)
                 if push:
                     _publish(folder, push)
             except Exception as error:  # Raised below, on every rank: the others would wait for ever.
@@ -104,7 +104,8 @@ class HFStudentCallback(CallbackWithConfig):
         if problems[0] is not None:
             raise RuntimeError(f"rank 0 could not export the student: {problems[0]}")
 
-    def _write(self, model, weights, folder, metrics):
+    def _write(self, model, weights, folder, state):
+        metrics = _metrics(state)
         config = type(model.student.config).from_dict(model.student.config.to_dict())
         with torch.device("meta"):
             student = Tx1Model(config)
@@ -119,7 +120,7 @@ class HFStudentCallback(CallbackWithConfig):
         }
         if folder.exists() and self.overwrite:
             shutil.rmtree(folder)
-        write_model_folder(student, model.make_processor(), folder, extra, verify=self.verify)
+        write_model_folder(student, model.make_processor(_symbols(state)), folder, extra, verify=self.verify)
         log.info("wrote the student to %s", folder)
 
 
@@ -135,6 +136,13 @@ def _publish(folder, settings):
         ) from error
     else:
         log.info("published the student as %s", report.url)
+
+
+def _symbols(state):
+    """Gene symbols that came with the training shards."""
+    collator = getattr(state.train_dataloader, "collate_fn", None)
+    vocab = getattr(collator, "vocab", None)
+    return {} if vocab is None else vocab.symbols
 
 
 def _metrics(state):

@@ -79,8 +79,12 @@ class TahoeDistillModel(ComposerModel):
         """The frozen teacher, or ``None``."""
         return self._teacher
 
-    def make_processor(self):
-        """The processor that belongs to the student: the teacher's, at the student's context."""
+    def make_processor(self, symbols=None):
+        """The processor that belongs to the student: the teacher's, at the student's context.
+
+        Args:
+            symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary has.
+        """
         config = self.student.config
         settings = {} if self._teacher is None else self._teacher.processor.to_dict()
         for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
@@ -88,7 +92,8 @@ class TahoeDistillModel(ComposerModel):
         if config.num_drugs is None:
             settings.update(use_chem_token=False, drug_to_id=None)
         settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
-        return Tx1Processor(self.vocab, **settings)
+        vocab = GeneVocab(self.vocab.tokens, {**(symbols or {}), **self.vocab.symbols})
+        return Tx1Processor(vocab, **settings)
 
     def forward(self, batch):
         """Both models' answers to a batch of the ``tahoe_mds`` loader."""
@@ -103,8 +108,6 @@ class TahoeDistillModel(ComposerModel):
         return _ask(self.student, batch[f"{view}gene"], values, masked, batch, self.needs)
 
     def _ask_teacher(self, batch):
-        if "teacher_embedding" in batch and not self.needs & {"genes", "hidden", "expression", "mvc"}:
-            return Answers(cell=batch["teacher_embedding"], gene_ids=batch["gene"])
         self._place_teacher(batch["gene"].device)
         masked = batch["gen_mask"] if self.teacher_sees_masks else None
         values = batch["expr" if self.teacher_sees_masks else "expr_target"]

@@ -1,20 +1,91 @@
 """The card says what was recorded, and no more."""
 
-from tahoe_distill.hub.card import write_card
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from recorded_run import RUN
+
+from tahoe_distill.hub.card import card_of_folder, write_card
+from tahoe_distill.hub.records import next_versions
 from tahoe_distill.models import Tx1Config
 
-
-def test_card_carries_the_recorded_numbers():
-    config = Tx1Config(vocab_size=100, hidden_size=8, num_hidden_layers=3, num_attention_heads=2)
-    run = {"run_name": "my-student", "model": {"teacher": "tx1-nano", "objectives": {"cosine": 1.0}}}
-    card = write_card(config, 12345, 800, run, {"eval/cosine": 0.91234})
-    assert "# my-student" in card
-    assert "`tx1-nano`" in card
-    assert "12,345" in card
-    assert "11,545" in card
-    assert "| eval/cosine | 0.9123 |" in card
+CONFIG = Tx1Config(vocab_size=100, hidden_size=8, num_hidden_layers=3, num_attention_heads=2)
 
 
-def test_card_without_metrics_says_so():
-    card = write_card(Tx1Config(), 1, 0, {}, {})
+def head(card):
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_card_carries_the_recorded_facts():
+    card = write_card(CONFIG, RUN, {"eval/cosine": 0.91234})
+    for part in (
+        "# my-student",
+        "`tx1-nano`",
+        "| eval/cosine | 0.9123 |",
+        '| cosine | `{"weight": 1.0}` |',
+        '| training | `{"remote": "s3://cells/train"}` |',
+        "| max_duration | `600ba` |",
+        "| vocabulary | 100 tokens |",
+        "{Tahoe Therapeutics}",
+    ):
+        assert part in card
+
+
+def test_metadata_is_a_model_index():
+    metadata = head(write_card(CONFIG, RUN, {"eval/cosine": 0.91234, "eval/loss": float("nan")}))
+    assert metadata["license"] == "apache-2.0"
+    assert metadata["model-index"] == [
+        {
+            "name": "my-student",
+            "results": [
+                {
+                    "task": {"type": "feature-extraction", "name": "Cell embedding"},
+                    "dataset": {"type": "eval", "name": "eval"},
+                    "metrics": [{"type": "cosine", "name": "eval/cosine", "value": 0.91234}],
+                }
+            ],
+        }
+    ]
+
+
+def test_the_hubs_own_reader_understands_the_metadata():
+    results = ModelCard(write_card(CONFIG, RUN, {"eval/cosine": 0.5, "pbmc/eval/loss": 0.25})).data.eval_results
+    found = [(result.dataset_name, result.metric_type, result.metric_value) for result in results]
+    assert found == [("eval", "cosine", 0.5), ("pbmc/eval", "loss", 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "licence", "base"),
+    [
+        ({"source": "tahoebio/Tahoe-x1", "size": "70m"}, "apache-2.0", "tahoebio/Tahoe-x1"),
+        ("tx1-nano", "apache-2.0", None),
+        ("models/mine", "other", None),
+        (None, "other", None),
+    ],
+)
+def test_the_licence_is_claimed_only_where_it_is_known(teacher, licence, base):
+    metadata = head(write_card(CONFIG, {"model": {"teacher": teacher}}, {}))
+    assert (metadata["license"], metadata.get("base_model")) == (licence, base)
+
+
+def test_an_empty_record_is_admitted():
+    card = write_card(CONFIG, {}, {})
     assert "None were measured" in card
+    assert "Objectives: not recorded." in card
+    assert "model-index" not in head(card)
+
+
+def test_old_against_new_and_history():
+    first = next_versions([], None, "one", {"eval/loss": 0.5})
+    versions = next_versions(first, "0123456789abcdef", "two", {"eval/loss": 0.25, "eval/cosine": 0.9})
+    new, old = versions[-1]["metrics"], {"eval/loss": 0.5, "eval/knn": 0.1}
+    card = write_card(CONFIG, RUN, new, repo_id="lab/student", previous=old, versions=versions)
+    assert "| eval/loss | 0.5000 | 0.2500 | better |" in card
+    assert "| eval/knn | 0.1000 | not measured |  |" in card
+    assert "| 1 | one | `0123456789ab` | eval/loss 0.5000 |" in card
+    assert "| 2 | two | this one | eval/cosine 0.9000, eval/loss 0.2500 |" in card
+
+
+def test_the_folder_alone_gives_the_card_again(write_student):
+    folder = write_student()
+    assert card_of_folder(folder) == (folder / "README.md").read_text()

@@ -121,3 +121,9 @@ def test_flops_count_three_passes_of_the_student_and_one_of_the_teacher(distill,
         return 4 * 9 * (2 * weights + 4 * config.num_hidden_layers * config.hidden_size * 9)
 
     assert distill.flops_per_batch(batch) == 3 * forward(distill.student) + forward(distill.teacher.model)
+
+
+def test_the_students_processor_carries_the_symbols_of_the_shards(distill):
+    processor = distill.make_processor({"TP53": "ENSG00000000007"})
+    assert processor.vocab.gene_tokens(["TP53", "ENSG00000000007", "nothing"]).tolist() == [9, 9, -1]
+    assert processor.max_length == 32

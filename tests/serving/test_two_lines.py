@@ -1,0 +1,74 @@
+"""An exported student in its users' environments (`make test-serving` builds them): the same numbers as in training."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tahoe_distill import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.hub.export import write_model_folder
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+READER = Path(__file__).with_name("reader.py")
+# Environment -> first digits of the transformers version that it is there for.
+ENVIRONMENTS = {"serving-latest": "5.", "serving-4.51": "4.51."}
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request):
+    """Name and Python of a serving environment."""
+    python = REPOSITORY / ".envs" / request.param / "bin" / "python"
+    if not python.exists():
+        if os.environ.get("TAHOE_DISTILL_SERVING") == "required":
+            pytest.fail(f"{python} does not exist; make test-serving builds it")
+        pytest.skip("needs the environments that make test-serving builds")
+    return request.param, python
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, small_vocab, small_cells):
+    """A student's folder, cells on disk, and the embeddings that the training environment gives."""
+    where = tmp_path_factory.mktemp("serving")
+    torch.manual_seed(3)
+    config = Tx1Config(
+        vocab_size=len(small_vocab),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=24,
+        pooling="mean",
+        context_length=32,
+    )
+    model, processor = Tx1Model(config).eval(), Tx1Processor(small_vocab, max_length=32)
+    write_model_folder(model, processor, where / "hf")
+    small_cells.write_h5ad(where / "cells.h5ad")
+    with torch.no_grad():
+        return where, model(**processor(small_cells)).pooler_output.numpy()
+
+
+def test_the_environment_is_what_it_says(environment):
+    name, python = environment
+    code = "import transformers; print(transformers.__version__)"
+    version = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    assert version.startswith(ENVIRONMENTS[name])
+
+
+@pytest.mark.parametrize("how", ["remote", "package"])
+def test_same_embeddings_as_in_training(environment, exported, tmp_path, how):
+    where, expected = exported
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    variables |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
+    if how == "package":
+        variables["PYTHONPATH"] = str(REPOSITORY)
+    answers = tmp_path / "answers.npz"
+    command = [environment[1], READER, how, where / "hf", where / "cells.h5ad", answers]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = np.load(answers)
+    np.testing.assert_allclose(found["cells"], expected, atol=1e-5, rtol=0)
+    golden = json.loads((where / "hf" / "golden.json").read_text())["pooler_output"]
+    np.testing.assert_allclose(found["golden"], np.array(golden), atol=1e-5, rtol=0)
