@@ -35,7 +35,7 @@ def load_blood_cells():
     return adata
 
 
-def split_blood_cells(adata, held_out=0.2, seed=17):
+def split_blood_cells(adata, held_out=0.3, seed=17):
     """Training cells and held-out cells, each label in its share.
 
     Args:

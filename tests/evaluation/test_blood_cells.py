@@ -19,6 +19,6 @@ def test_counts_are_whole_and_normalise_back_to_the_source():
 
 def test_split_is_stratified_and_disjoint():
     train, held_out = split_blood_cells(load_blood_cells())
-    assert (train.n_obs, held_out.n_obs) == (560, 140)
+    assert (train.n_obs, held_out.n_obs) == (490, 210)
     assert set(train.obs_names).isdisjoint(held_out.obs_names)
     assert set(train.obs[LABEL_KEY]) == set(held_out.obs[LABEL_KEY])
