@@ -22,7 +22,7 @@ quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/h
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/quickstart.py
 
 test: $(VENV)/.installed  ## Run the test suite
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q --durations=15
 
 # Environments of users who only load a student: the newest transformers, and the oldest that is supported.
 SERVING_TORCH ?= 2.13.0
