@@ -79,3 +79,14 @@ def test_a_failure_leaves_nothing(tmp_path):
         (folder / "half").write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_auto_classes_need_no_remote_code_with_this_package(tmp_path, student):
+    from transformers import AutoModel, AutoProcessor
+
+    write_model_folder(*student, tmp_path / "hf")
+    model = AutoModel.from_pretrained(tmp_path / "hf", trust_remote_code=False)
+    processor = AutoProcessor.from_pretrained(tmp_path / "hf", trust_remote_code=False)
+    assert type(model) is Tx1Model
+    assert type(processor) is Tx1Processor
+    assert processor.vocab.tokens == student[1].vocab.tokens
