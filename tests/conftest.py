@@ -29,6 +29,26 @@ def shared_data():
     return folder if (folder / "pbmc1k.h5ad").is_file() else None
 
 
+@pytest.fixture(scope="session")
+def upstream_package():
+    """Upstream's package, the oracle, imported without leaving a trace in streaming.
+
+    Importing it replaces the S3 downloader of the whole process; the other tests need streaming's own.
+    """
+    download = pytest.importorskip("streaming.base.storage.download")
+    before = dict(vars(download.S3Downloader))
+    pytest.importorskip("tahoe_x1", reason="the oracle is the wheel tahoe-x1==1.0.0, installed with --no-deps")
+    import tahoe_x1.data
+    import tahoe_x1.model.model
+
+    for name in set(vars(download.S3Downloader)) - set(before):
+        delattr(download.S3Downloader, name)
+    for name, value in before.items():
+        if vars(download.S3Downloader)[name] is not value:
+            setattr(download.S3Downloader, name, value)
+    return tahoe_x1
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """The same random numbers for each test, alone or in the suite."""

@@ -214,8 +214,7 @@ class UpstreamVocab(dict):
     ],
     ids=lambda options: "-".join(options) or "default",
 )
-def test_equal_to_upstream_on_real_cells(real_data, options):
-    upstream = pytest.importorskip("tahoe_x1.data")
+def test_equal_to_upstream_on_real_cells(real_data, options, upstream_package):
     import anndata
 
     vocab = GeneVocab.from_file(real_data / "tahoe_x1_vocab.json")
@@ -228,7 +227,7 @@ def test_equal_to_upstream_on_real_cells(real_data, options):
         samples.append({"genes": np.insert(tokens[cell.indices], 0, vocab["<cls>"]), "expressions": expressions})
     # Truncation instead of sampling, and no mask: what upstream leaves to chance is not compared.
     common = {"max_length": 1024, "pad_value": -2, "do_mlm": False, "sampling": False, **options}
-    theirs = upstream.DataCollator(UpstreamVocab(vocab.tokens), pad_token_id=vocab["<pad>"], **common)
+    theirs = upstream_package.data.DataCollator(UpstreamVocab(vocab.tokens), pad_token_id=vocab["<pad>"], **common)
     ours = Tx1Collator(vocab, **common)
     for start in range(0, len(samples), 32):
         part = samples[start : start + 32]

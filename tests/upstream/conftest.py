@@ -41,12 +41,12 @@ COLLATOR = {"pad_token_id": 0, "pad_value": -2, "mask_value": -1, "max_length": 
 
 
 @pytest.fixture
-def upstream(monkeypatch):
+def upstream(monkeypatch, upstream_package):
     """The module of upstream's model, able to run on a CPU while the test lasts."""
     pytest.importorskip("llmfoundry", reason="the oracle needs the train extra")
     attention = pytest.importorskip("llmfoundry.models.layers.attention")
     mpt = pytest.importorskip("llmfoundry.models.mpt.modeling_mpt")
-    model = _import_upstream()
+    model = upstream_package.model.model
     modules = build_modules()
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -68,22 +68,6 @@ def _with_repaired_bias(forward):
         return forward(self, x, attn_bias, flash_attn_padding_info)
 
     return repaired
-
-
-def _import_upstream():
-    from streaming.base.storage.download import S3Downloader
-
-    # Importing upstream's data package patches this class for the whole process; other tests need it as it was.
-    before = dict(vars(S3Downloader))
-    pytest.importorskip("tahoe_x1", reason="the oracle is the wheel tahoe-x1==1.0.0, installed with --no-deps")
-    from tahoe_x1.model import model
-
-    for name in set(vars(S3Downloader)) - set(before):
-        delattr(S3Downloader, name)
-    for name, value in before.items():
-        if vars(S3Downloader)[name] is not value:
-            setattr(S3Downloader, name, value)
-    return model
 
 
 @pytest.fixture
