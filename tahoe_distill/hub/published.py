@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from .export import clean_environment
 from .golden import GoldenMismatchError, require_equal
@@ -59,6 +59,12 @@ def read_published(api, repo_id):
         info = api.model_info(repo_id)
     except RepositoryNotFoundError:
         return PublishedModel()
+    except HfHubHTTPError:
+        raise
+    except Exception as error:  # Whatever the HTTP library under huggingface_hub raises: requests, or httpx from 1.0.
+        raise OSError(
+            f"the hub at {api.endpoint} did not answer ({type(error).__name__}); check the network, or HF_ENDPOINT"
+        ) from error
     with tempfile.TemporaryDirectory() as scratch:
         metrics = _published_record(api, repo_id, info.sha, METRICS_FILE, dict, scratch)
         versions = _published_record(api, repo_id, info.sha, VERSIONS_FILE, list, scratch)
