@@ -39,40 +39,47 @@ class ExportMismatchError(RuntimeError):
 
 
 @contextlib.contextmanager
-def finished_folder(folder):
+def finished_folder(folder, overwrite=False):
     """A temporary sibling of ``folder`` to write into, renamed to it when the block ends well and removed otherwise.
 
+    Args:
+        folder: The folder to appear.
+        overwrite: Replace a folder of that name, at the very end: a failure leaves the old one.
+
     Raises:
-        FileExistsError: When ``folder`` exists already.
+        FileExistsError: When ``folder`` exists already and ``overwrite`` is off.
     """
     folder = Path(folder)
-    if folder.exists():
+    if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; remove it or choose another output folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
         os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_model_folder(model, processor, folder, extra_files=None, verify=False):
+def write_model_folder(model, processor, folder, extra_files=None, verify=False, overwrite=False):
     """Write a model as a self-contained Hugging Face folder.
 
     Args:
         model: A :class:`Tx1Model` with its real weights.
         processor: Its :class:`Tx1Processor`.
-        folder: Where to; must not exist.
+        folder: Where to; must not exist unless ``overwrite`` is on.
         extra_files: File name to text, such as a card or metrics.
         verify: Load the folder in a fresh process before it gets its name, and compare.
+        overwrite: See :func:`finished_folder`.
 
     Raises:
-        FileExistsError: When ``folder`` exists.
+        FileExistsError: When ``folder`` exists and ``overwrite`` is off.
         ExportMismatchError: When the verification gives other outputs.
     """
-    with finished_folder(folder) as temporary:
+    with finished_folder(folder, overwrite) as temporary:
         model.save_pretrained(temporary, safe_serialization=True)
         processor.save_pretrained(temporary)
         source = Path(models_package.__file__).parent

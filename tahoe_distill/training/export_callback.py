@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 
 import torch
@@ -118,9 +117,8 @@ class HFStudentCallback(CallbackWithConfig):
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
-        if folder.exists() and self.overwrite:
-            shutil.rmtree(folder)
-        write_model_folder(student, model.make_processor(_symbols(state)), folder, extra, verify=self.verify)
+        processor = model.make_processor(_symbols(state))
+        write_model_folder(student, processor, folder, extra, verify=self.verify, overwrite=self.overwrite)
         log.info("wrote the student to %s", folder)
 
 

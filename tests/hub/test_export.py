@@ -81,6 +81,18 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_overwriting_replaces_only_when_the_new_folder_is_whole(tmp_path):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "old").write_text("old")
+    with pytest.raises(RuntimeError), finished_folder(tmp_path / "hf", overwrite=True):
+        raise RuntimeError
+    assert (tmp_path / "hf" / "old").exists()
+    with finished_folder(tmp_path / "hf", overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "hf").iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "hf"]
+
+
 def test_the_auto_classes_need_no_remote_code_with_this_package(tmp_path, student):
     from transformers import AutoModel, AutoProcessor
 
