@@ -126,6 +126,7 @@ class _AnnDataFile(Cells):
         """Table of the genes; read when asked for, since chunks of cells do without."""
         try:
             var = self._legacy.var if self._legacy is not None else read_elem(self.root[self._var_name])
+        # AnnData's readers pass on whatever HDF5, zarr or pandas raise on a damaged table.
         except Exception as error:
             raise ValueError(
                 f"{self.path}: {self._var_name} cannot be read ({error}); the file is damaged or not AnnData"
