@@ -22,6 +22,7 @@ class Answers:
         cell: (C, E) cell embeddings.
         genes: (C, G, D) gene embeddings in context.
         hidden: (C, G, D) each: input of the first block, then the output of each block.
+        pooled: (C, L + 1, D): the mean of each of ``hidden`` over the positions seen, where a cache kept no more.
         expression: (C, G) predictions of the expression head.
         mvc: (C, G) predictions of the MVC head.
         logits: (C, K) of a classifier.
@@ -33,6 +34,7 @@ class Answers:
     cell: Tensor | None = None
     genes: Tensor | None = None
     hidden: tuple[Tensor, ...] | None = None
+    pooled: Tensor | None = None
     expression: Tensor | None = None
     mvc: Tensor | None = None
     logits: Tensor | None = None
@@ -93,6 +95,11 @@ class Objective(nn.Module):
     def __init__(self, *, shapes: Shapes):
         super().__init__()
         self.shapes = shapes
+
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """Fields of the teacher's answers that it reads."""
+        return self.needs - {"labels", "masks"} if self.needs_teacher else frozenset()
 
     def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
         """The unweighted term.

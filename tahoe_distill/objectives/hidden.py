@@ -40,11 +40,38 @@ class Hidden(Objective):
         if shapes.has_teacher:
             self.maps.extend(LearnedMap(shapes.student_width, shapes.teacher_width) for _ in self.layer_map)
 
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """Whole hidden states, or their means, which a cache can hold."""
+        return frozenset({"hidden" if self.grain == "fine" else "pooled"})
+
     def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        student_hidden, teacher_hidden = (self._answer(a, "hidden", w) for a, w in _named(student, teacher))
+        student_hidden = self._answer(student, "hidden", "student")
+        if self.grain == "coarse" and teacher is not None and teacher.pooled is not None:
+            return self._coarse_from_cache(student, student_hidden, teacher, batch)
+        teacher_hidden = self._answer(teacher, "hidden", "teacher")
         index, shared = shared_positions(student, teacher, batch)
         terms = [
             self._pair(learned_map(student_hidden[s]).float(), teacher_hidden[t].detach(), index, shared)
+            for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
+        ]
+        return sum(terms) / len(terms)
+
+    def _coarse_from_cache(self, student, student_hidden, teacher, batch):
+        """Against means over all positions that the teacher saw, so the student must see the same ones."""
+        if "student_index" in batch:
+            raise ValueError(
+                f"objective {self.name!r}: cached means are over all genes that the teacher saw, and the student sees "
+                "fewer of them: leave student_max_length out, or train with the live teacher"
+            )
+        seen = student.seen.bool()
+        terms = [
+            match(
+                pool_shared(learned_map(student_hidden[s]).float(), seen),
+                teacher.pooled[:, t].detach().float(),
+                seen.any(dim=1),
+                self.distance,
+            )
             for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
         ]
         return sum(terms) / len(terms)
@@ -54,10 +81,6 @@ class Hidden(Objective):
         if self.grain == "fine":
             return match(s, t, shared, self.distance)
         return match(pool_shared(s, shared), pool_shared(t, shared), shared.any(dim=1), self.distance)
-
-
-def _named(student, teacher):
-    return (student, "student"), (teacher, "teacher")
 
 
 def _check_layer_map(layer_map, shapes):

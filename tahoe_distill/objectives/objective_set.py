@@ -20,6 +20,7 @@ class ObjectiveSet(nn.Module):
     Attributes:
         needs: What the objectives read of the batch and of the models' outputs, all together.
         needs_teacher: Whether any of them compares with a teacher.
+        teacher_needs: What they read of the teacher's answers, all together.
         columns: Batch keys that they read beside the usual ones.
     """
 
@@ -29,6 +30,7 @@ class ObjectiveSet(nn.Module):
         self.weights = nn.ModuleDict(weights)
         self.needs = frozenset().union(*(objective.needs for objective in objectives.values()))
         self.needs_teacher = any(objective.needs_teacher for objective in objectives.values())
+        self.teacher_needs = frozenset().union(*(objective.teacher_needs for objective in objectives.values()))
         self.columns = frozenset(o.column for o in objectives.values() if o.column is not None)
 
     def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:

@@ -75,17 +75,17 @@ def load_teacher(
     _check_tensors(model.state_dict(), tensors, found.place)
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
-    fingerprint = fingerprint_of(model, found.processor.vocab)
+    fingerprint = fingerprint_of(tensors, found.processor.vocab)
     logger.info("teacher %s: %d parameters, %s", found.place, model.num_parameters(), fingerprint[:12])
     if device is not None:
         model.to(device)
     return Teacher(model, found.processor, str(source), fingerprint)
 
 
-def fingerprint_of(model, vocab):
-    """SHA-256, in hexadecimal, over a model's tensors and its vocabulary."""
+def fingerprint_of(tensors, vocab):
+    """SHA-256, in hexadecimal, over a model's tensors by name and its vocabulary."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     digest.update(json.dumps(vocab.tokens, sort_keys=True).encode())

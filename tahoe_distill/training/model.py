@@ -1,24 +1,19 @@
 """The ComposerModel: a frozen teacher, a student, and the objectives between them."""
 
-import logging
-
 import torch
 from composer.models import ComposerModel
-from torchmetrics import Metric
 
 from tahoe_distill.data.options import check_keys
 from tahoe_distill.metrics import CenteredCosine, MeanCosine
 from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import Tx1Block
-from tahoe_distill.objectives import Answers, Shapes, build_objectives
-from tahoe_distill.teacher import load_teacher
+from tahoe_distill.objectives import Shapes, build_objectives
+from tahoe_distill.training.answers import ask, forward_flops
 from tahoe_distill.training.student import build_student, student_config
+from tahoe_distill.training.teacher_side import teacher_side
+from tahoe_distill.training.term_metric import TermMetric
 
-log = logging.getLogger(__name__)
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
-_TEACHER_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision"}
 
 
 class TahoeDistillModel(ComposerModel):
@@ -29,7 +24,7 @@ class TahoeDistillModel(ComposerModel):
 
     Args:
         student: Preset name, mapping of ``Tx1Config`` fields, or ``{path: FOLDER}``.
-        teacher: Source as in :func:`tahoe_distill.load_teacher`, a mapping of its arguments, or ``None``.
+        teacher: As in :func:`tahoe_distill.training.teacher_side.teacher_side`.
         objectives: ``name: weight`` or ``name: {weight, options…}``.
         vocab: Path of a ``vocab.json``; needed without a teacher.
         student_sees_masks: Show the student masked cells; by default only when an objective needs masks.
@@ -54,11 +49,11 @@ class TahoeDistillModel(ComposerModel):
     ):
         super().__init__()
         check_keys(unknown, _MODEL_KEYS, "model")
-        loaded = _load(teacher)
-        object.__setattr__(self, "_teacher", loaded)
-        self.vocab = _vocabulary(vocab, loaded)
-        teacher_config = None if loaded is None else loaded.model.config
-        defaults = {} if loaded is not None else {"vocab_size": len(self.vocab), "cls_token_id": self.vocab["<cls>"]}
+        side = teacher_side(teacher)
+        object.__setattr__(self, "_teacher", side)
+        self.vocab = _vocabulary(vocab, side)
+        teacher_config = None if side is None else side.config
+        defaults = {} if side is not None else {"vocab_size": len(self.vocab), "cls_token_id": self.vocab["<cls>"]}
         config = student_config(student, teacher_config, defaults)
         self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, teacher_config))
         self.needs = self.objectives.needs
@@ -66,17 +61,19 @@ class TahoeDistillModel(ComposerModel):
             raise ValueError("an objective needs logits, which Tahoe-x1 models lack; give kl num_classes and column")
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
         # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
-        self.teacher_sees_masks = "masks" in self.needs and bool(self.needs & {"expression", "mvc"})
+        self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
+        if side is not None:
+            side.check(self.objectives, self.teacher_sees_masks)
         self.student = build_student(student, config, self.needs, self.student_sees_masks)
         # Composer reads these off each child of the model, not off the model.
         self.student.fsdp_wrap_fn = _is_block
         self.student.activation_checkpointing_fn = _is_block
-        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(loaded))
+        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(side))
         self._checked_teacher = False
 
     @property
     def teacher(self):
-        """The frozen teacher, or ``None``."""
+        """The teacher's side: the frozen model or a cache, ``None`` without a teacher."""
         return self._teacher
 
     def make_processor(self, symbols=None):
@@ -98,26 +95,16 @@ class TahoeDistillModel(ComposerModel):
     def forward(self, batch):
         """Both models' answers to a batch of the ``tahoe_mds`` loader."""
         self._check_teacher()
-        teacher = None if self._teacher is None else self._ask_teacher(batch)
+        teacher = None
+        if self._teacher is not None:
+            teacher = self._teacher.answer(batch, self.objectives.teacher_needs, self.teacher_sees_masks)
         return {"student": self._ask_student(batch), "teacher": teacher}
 
     def _ask_student(self, batch):
         view = "student_" if "student_gene" in batch else ""
         masked = batch[f"{view}gen_mask"] if self.student_sees_masks else None
         values = batch[f"{view}expr" if self.student_sees_masks else f"{view}expr_target"]
-        return _ask(self.student, batch[f"{view}gene"], values, masked, batch, self.needs)
-
-    def _ask_teacher(self, batch):
-        self._place_teacher(batch["gene"].device)
-        masked = batch["gen_mask"] if self.teacher_sees_masks else None
-        values = batch["expr" if self.teacher_sees_masks else "expr_target"]
-        with torch.inference_mode():
-            return _ask(self._teacher.model, batch["gene"], values, masked, batch, self.needs)
-
-    @torch.compiler.disable
-    def _place_teacher(self, device):
-        if self._teacher.model.device != device:
-            self._teacher.model.to(device)
+        return ask(self.student, batch[f"{view}gene"], values, masked, batch.get("drug_ids"), self.needs)
 
     @torch.compiler.disable
     def _check_teacher(self):
@@ -153,10 +140,7 @@ class TahoeDistillModel(ComposerModel):
             return {}
         metrics = {"loss": TermMetric("total")}
         metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
-        if (
-            self._teacher is not None
-            and self.student.config.embedding_size == self._teacher.model.config.embedding_size
-        ):
+        if self._teacher is not None and self.student.config.embedding_size == self._teacher.config.embedding_size:
             metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
         return metrics
 
@@ -170,69 +154,13 @@ class TahoeDistillModel(ComposerModel):
     def flops_per_batch(self, batch):
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
         cells, length = batch["gene"].shape
-        student = 3 * _forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
-        return student + (0 if self._teacher is None else _forward_flops(self._teacher.model, cells, length))
-
-
-class TermMetric(Metric):
-    """Mean of one loss term over evaluation cells."""
-
-    def __init__(self, term):
-        super().__init__()
-        self.term = term
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("cells", torch.tensor(0.0), dist_reduce_fx="sum")
-
-    def update(self, value, cells):
-        """Add a batch's mean ``value`` over ``cells`` cells."""
-        self.total += value.detach() * cells
-        self.cells += cells
-
-    def compute(self):
-        """The mean; 0 before any cell was seen."""
-        return self.total / self.cells.clamp(min=1)
+        student = 3 * forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
+        return student + (0 if self._teacher is None else self._teacher.flops(cells, length))
 
 
 def _is_block(module):
     """Shard and recompute block by block."""
     return isinstance(module, Tx1Block)
-
-
-def _ask(model, gene_ids, values, masked, batch, needs):
-    seen = gene_ids.ne(model.config.pad_token_id)
-    out = model(
-        gene_ids,
-        values,
-        attention_mask=seen,
-        masked=masked,
-        drug_ids=batch.get("drug_ids") if model.chem_encoder is not None else None,
-        output_hidden_states="hidden" in needs,
-        output_expression="expression" in needs and model.expression_decoder is not None,
-        output_mvc="mvc" in needs and model.mvc_decoder is not None,
-    )
-    return Answers(
-        cell=out.pooler_output,
-        genes=out.last_hidden_state,
-        hidden=out.hidden_states,
-        expression=out.expression,
-        mvc=out.mvc,
-        gene_ids=gene_ids,
-        seen=seen,
-        masked=masked,
-    )
-
-
-def _load(spec):
-    if spec is None:
-        return None
-    arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
-    check_keys(arguments, _TEACHER_KEYS, "model.teacher")
-    dtype = arguments.pop("dtype", "float32")
-    if dtype not in _DTYPES:
-        raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
-    teacher = load_teacher(**arguments)
-    teacher.model.to(_DTYPES[dtype])
-    return teacher
 
 
 def _vocabulary(path, teacher):
@@ -265,11 +193,3 @@ def _fingerprint_tensor(teacher):
 
 def _hex(tensor):
     return bytes(tensor.cpu().tolist()).hex()[:12]
-
-
-def _forward_flops(model, cells, length):
-    """2 per weight and token outside the gene table, plus the attention scores and their use."""
-    config = model.config
-    weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
-    attention = 4 * config.num_hidden_layers * config.hidden_size * length
-    return cells * length * (2 * weights + attention)

@@ -62,7 +62,7 @@ def test_weights_outlive_the_file(checkpoint):
     path.write_bytes(b"\0" * path.stat().st_size)
     from tahoe_distill.teacher.load import fingerprint_of
 
-    assert fingerprint_of(teacher.model, teacher.processor.vocab) == before
+    assert fingerprint_of(teacher.model.state_dict(), teacher.processor.vocab) == before
 
 
 def test_harmful_checkpoint_is_refused_and_not_run(checkpoint, tmp_path):

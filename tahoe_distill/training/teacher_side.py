@@ -1,0 +1,78 @@
+"""Where the teacher's answers come from: the frozen model itself, or a cache of what it said."""
+
+import torch
+
+from tahoe_distill.data.options import check_keys
+from tahoe_distill.teacher import load_teacher
+from tahoe_distill.training.answers import ask, forward_flops
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision"}
+
+
+class LiveTeacher:
+    """The frozen model, asked once a batch under inference mode.
+
+    Args:
+        loaded: What :func:`tahoe_distill.load_teacher` returned.
+
+    Attributes:
+        config: The teacher's dimensions.
+        processor: What reads its cells.
+        fingerprint: SHA-256, in hexadecimal, of its tensors and vocabulary.
+    """
+
+    def __init__(self, loaded):
+        self.model = loaded.model
+        self.config = loaded.model.config
+        self.processor = loaded.processor
+        self.fingerprint = loaded.fingerprint
+
+    def check(self, objectives, sees_masks):
+        """Nothing to refuse: a model can say whatever is asked of it."""
+
+    def answer(self, batch, needs, sees_masks):
+        """The teacher's answers to a batch, of whole cells or of masked ones."""
+        self._place(batch["gene"].device)
+        masked = batch["gen_mask"] if sees_masks else None
+        values = batch["expr" if sees_masks else "expr_target"]
+        with torch.inference_mode():
+            return ask(self.model, batch["gene"], values, masked, batch.get("drug_ids"), needs)
+
+    @torch.compiler.disable
+    def _place(self, device):
+        if self.model.device != device:
+            self.model.to(device)
+
+    def flops(self, cells, length):
+        """Floating-point operations of its part of a training step."""
+        return forward_flops(self.model, cells, length)
+
+
+def teacher_side(spec):
+    """From ``model.teacher`` in the YAML.
+
+    Args:
+        spec: Source as in :func:`tahoe_distill.load_teacher`, a mapping of its arguments, or ``None``.
+
+    Returns:
+        The teacher's side, ``None`` without one.
+
+    Raises:
+        ValueError: For an unknown key or dtype, and as ``load_teacher`` does.
+        FileNotFoundError: When the source is not there.
+    """
+    if spec is None:
+        return None
+    arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
+    check_keys(arguments, _KEYS, "model.teacher")
+    return _live(arguments)
+
+
+def _live(arguments):
+    dtype = arguments.pop("dtype", "float32")
+    if dtype not in _DTYPES:
+        raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
+    teacher = load_teacher(**arguments)
+    teacher.model.to(_DTYPES[dtype])
+    return LiveTeacher(teacher)
