@@ -5,14 +5,12 @@ import torch
 
 from tahoe_distill.data import draws
 from tahoe_distill.data.augment import Augment
+from tahoe_distill.data.context import chosen, student_view
 from tahoe_distill.data.drugs import DrugTable
+from tahoe_distill.data.masking import mask_shares, random_masks
 from tahoe_distill.data.options import plain
 from tahoe_distill.data.schema import EPOCH, EXPRESSIONS, GENES, ID, SAMPLE, TEACHER
-from tahoe_distill.models.processing_tx1 import bin_cells, choose_genes, log_normalize
-
-# What a random number is for; part of its key.
-_GENES, _PROBABILITY, _STUDENT, _UNEXPRESSED, _AUGMENT = range(5)
-
+from tahoe_distill.models.processing_tx1 import bin_cells, log_normalize
 
 _TENSORS = ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
 
@@ -90,7 +88,7 @@ class Tx1Collator:
         self.target_sum = target_sum
         self.mlm_probability = plain(mlm_probability)
         self.mask_value = mask_value
-        self.sampling = sampling
+        self.rule = "cell" if deterministic else "random" if sampling else "first"
         self.reserve_keys = [reserve_keys] if isinstance(reserve_keys, str) else list(reserve_keys)
         self.keep_first_n_tokens = keep_first_n_tokens
         self.num_bins = num_bins
@@ -148,18 +146,26 @@ class Tx1Collator:
         values = self._transform([raw for _, raw in cells])
         # One word a gene orders it for the context and, among those that stay, for the mask: both are random subsets.
         longest = max(genes.size for genes, _ in cells)
-        words = draws.words(draws.keys(self.seed, epochs, ids, _GENES), longest)
+        words = draws.words(draws.keys(self.seed, epochs, ids, draws.GENES), longest)
         arrays, words = self._rows(cells, values, words)
         if self.unexp_padding:
-            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, _UNEXPRESSED))
+            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, draws.UNEXPRESSED))
         mask = arrays["gen_mask"] = self._masks(arrays, words, epochs, ids)
         arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
         batch = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
         if self.use_chem_token:
             batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
         if self.student_max_length is not None:
-            batch.update(self._student_view(arrays, epochs, ids))
-        return {**batch, **{key: self._column(samples, key) for key in self.reserve_keys}}
+            fills = {
+                "gene": self.pad_token_id,
+                "expr": self.pad_value,
+                "expr_target": self.pad_value,
+                "gen_mask": False,
+            }
+            keys = draws.keys(self.seed, epochs, ids, draws.STUDENT)
+            context = (arrays["lengths"], self.student_max_length, self.keep_first_n_tokens)
+            batch.update(student_view(arrays, *context, keys, self.rule, fills))
+        return {**batch, **{key: column(samples, key) for key in self.reserve_keys}}
 
     def _identities(self, samples):
         """Epoch and dataset-wide number of each sample; a plain list of samples counts as epoch 0."""
@@ -176,7 +182,7 @@ class Tx1Collator:
         if self.augment is None:
             return cells
         keep = self.keep_first_n_tokens
-        rngs = draws.generators(draws.keys(self.seed, epochs, ids, _AUGMENT))
+        rngs = draws.generators(draws.keys(self.seed, epochs, ids, draws.AUGMENT))
         bodies = self.augment.apply([(genes[keep:], raw[keep:]) for genes, raw in cells], rngs)
         return [
             (np.concatenate([genes[:keep], body]), np.concatenate([raw[:keep], counts]))
@@ -203,36 +209,19 @@ class Tx1Collator:
             gene[row, :keep], target[row, :keep], raws[row, :keep] = genes[:keep], raw[:keep], raw[:keep]
             part = slice(count - keep)
             if count < genes.size:
-                part = self._subset(genes[keep:], words[row, keep : genes.size], count - keep)
+                part = chosen(genes[keep:], words[row, keep : genes.size], count - keep, self.rule)
                 kept_words[row, keep:count] = words[row, keep : genes.size][part]
             gene[row, keep:count] = genes[keep:][part]
             target[row, keep:count] = value[part]
             raws[row, keep:count] = raw[keep:][part]
         return {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}, kept_words
 
-    def _subset(self, genes, words, count):
-        """Which ``count`` of a cell's ``genes`` stay: at random, by the cell alone, or the first ones."""
-        if self.deterministic:
-            return choose_genes(genes, count)
-        # Positions, not a mask: three arrays are indexed by it.
-        return np.flatnonzero(draws.smallest(words, count)) if self.sampling else slice(count)
-
     def _masks(self, arrays, words, epochs, ids):
-        """(C, G) bool: the wanted share of each cell's genes, any of them, special tokens never."""
-        keep, lengths = self.keep_first_n_tokens, arrays["lengths"]
-        mask = np.zeros(arrays["gene"].shape, dtype=bool)
+        """(C, G) bool: the genes to mask; none where masking is off."""
         if not self.do_mlm:
-            return mask
-        counts = ((lengths - keep) * self._probabilities(epochs, ids)).astype(np.int64)
-        for row in np.flatnonzero(counts > 0):
-            mask[row, keep : lengths[row]] = draws.smallest(words[row, keep : lengths[row]], counts[row])
-        return mask
-
-    def _probabilities(self, epochs, ids):
-        if not isinstance(self.mlm_probability, list):
-            return self.mlm_probability
-        drawn = draws.uniforms(draws.keys(self.seed, epochs, ids, _PROBABILITY)) * len(self.mlm_probability)
-        return np.asarray(self.mlm_probability)[drawn.astype(np.int64)]
+            return np.zeros(arrays["gene"].shape, dtype=bool)
+        shares = mask_shares(self.mlm_probability, draws.keys(self.seed, epochs, ids, draws.PROBABILITY))
+        return random_masks(words, arrays["lengths"], self.keep_first_n_tokens, shares)
 
     def _fill_unexpressed(self, arrays, keys):
         """Give rows that are not full random genes that the cell does not express, at 0."""
@@ -247,40 +236,24 @@ class Tx1Collator:
             arrays["expr_raw"][row, start:stop] = 0
             arrays["lengths"][row] = stop
 
-    def _student_view(self, arrays, epochs, ids):
-        """The same cells cut to the student's context: a subset of the teacher's positions, and where it lies."""
-        keep, full = self.keep_first_n_tokens, arrays["lengths"]
-        lengths = np.minimum(full, self.student_max_length)
-        index = np.tile(np.arange(lengths.max()), (len(ids), 1))
-        words = draws.words(draws.keys(self.seed, epochs, ids, _STUDENT), int(full.max()))
-        for row in np.flatnonzero(lengths < full):
-            genes, places = arrays["gene"][row, keep : full[row]], np.arange(full[row] - keep)
-            index[row, keep:] = places[self._subset(genes, words[row, keep : full[row]], lengths[row] - keep)] + keep
-        index[np.arange(index.shape[1]) >= lengths[:, None]] = 0
-        padding = np.arange(index.shape[1]) >= lengths[:, None]
-        fills = {"gene": self.pad_token_id, "expr": self.pad_value, "expr_target": self.pad_value, "gen_mask": False}
-        view = {
-            f"student_{name}": torch.from_numpy(np.where(padding, fill, _taken(arrays[name], index)))
-            for name, fill in ((name, np.asarray(fill, arrays[name].dtype)) for name, fill in fills.items())
-        }
-        return {**view, "student_index": torch.from_numpy(index)}
 
-    def _column(self, samples, key):
-        missing = [sample for sample in samples if key not in sample]
-        if missing:
-            raise ValueError(
-                f"collator: reserve_keys names {key!r}, which the shards do not have; found {', '.join(missing[0])}"
-            )
-        column = [sample[key] for sample in samples]
-        if isinstance(column[0], torch.Tensor):
-            return torch.stack(column)
-        if isinstance(column[0], np.ndarray):
-            return torch.from_numpy(np.stack(column))
-        return torch.tensor(column) if isinstance(column[0], (bool, int, float, np.number)) else column
+def column(samples, key):
+    """A column of the samples as one tensor, or as a list where it holds text.
 
-
-def _taken(array, index):
-    return np.take_along_axis(array, index, axis=1)
+    Raises:
+        ValueError: When a sample lacks it.
+    """
+    missing = [sample for sample in samples if key not in sample]
+    if missing:
+        raise ValueError(
+            f"collator: reserve_keys names {key!r}, which the shards do not have; found {', '.join(missing[0])}"
+        )
+    values = [sample[key] for sample in samples]
+    if isinstance(values[0], torch.Tensor):
+        return torch.stack(values)
+    if isinstance(values[0], np.ndarray):
+        return torch.from_numpy(np.stack(values))
+    return torch.tensor(values) if isinstance(values[0], (bool, int, float, np.number)) else values
 
 
 def _array(value, dtype=None):

@@ -6,6 +6,9 @@ of random numbers would make the result depend on all of that; here every number
 
 import numpy as np
 
+# What a number is for; part of its key.
+GENES, PROBABILITY, STUDENT, UNEXPRESSED, AUGMENT = range(5)
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
