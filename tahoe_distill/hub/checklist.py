@@ -13,6 +13,7 @@ from .comparison import is_number
 from .export import CODE_FILES
 from .golden import GOLDEN_FILE
 from .records import (
+    BEST_FILE,
     CARD_FILE,
     CONFIG_FILE,
     HYPERPARAMETERS_FILE,
@@ -22,7 +23,7 @@ from .records import (
 )
 
 _KNOWN_FILES = {
-    *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),
+    *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, BEST_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),
     *("vocab.json", "gene_symbols.json", "preprocessor_config.json", "model.safetensors.index.json"),
     *(".gitattributes", "LICENSE", "NOTICE"),
 }

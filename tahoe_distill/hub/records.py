@@ -7,6 +7,7 @@ CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
+BEST_FILE = "best.json"
 VERSIONS_FILE = "versions.json"
 
 

@@ -13,8 +13,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
-from tahoe_distill.hub.records import CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
+from tahoe_distill.hub.records import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.models import Tx1Model
+
+from .best_student import BestSoFar
+from .eval_metrics import read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +25,28 @@ log = logging.getLogger(__name__)
 class HFStudentCallback(CallbackWithConfig):
     """Exports the student at an interval and at the end of the fit.
 
-    The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``. Each is written under a
-    temporary name, loaded in a fresh process and compared, and only then renamed. A mismatch stops the run.
+    The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, where it is asked
+    for, ``folder-best``. Each is written under a temporary name, loaded in a fresh process and compared, and only then
+    renamed. A mismatch stops the run.
 
     Args:
         train_config: The run's configuration, handed in by llm-foundry and recorded in the folder.
         folder: Where the finished student goes.
         save_interval: How often, in Composer's time strings (``500ba``, ``1ep``, ``1dur``).
-        overwrite: Replace folders that exist; otherwise they are an error at the start.
+        overwrite: Replace folders that exist; otherwise they are an error. What the same run wrote before it was
+            killed and resumed is replaced in any case.
         verify: Reload each export in a fresh process.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
             may be left out. A student that is not better is kept and not published, and the run ends well.
+        best: Name of an evaluation metric, or ``{metric: …, mode: max or min}``: after each evaluation that improves
+            on it, the student replaces ``folder-best``, with value and batch in its ``best.json``.
 
     Raises:
-        FileExistsError: At the start of the run, when ``folder`` exists and ``overwrite`` is off.
-        ValueError: At the start of the run, for an unknown dtype or a bad key of ``push_to_hub``.
+        FileExistsError: At the start of the run, when ``folder`` exists, or ``folder-best`` of another run, and
+            ``overwrite`` is off.
+        ValueError: At the start of the run, for an unknown dtype, a bad key of ``push_to_hub`` or ``best``, or a metric
+            that the run does not report.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class HFStudentCallback(CallbackWithConfig):
         verify=True,
         dtype="float32",
         push_to_hub=None,
+        best=None,
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
@@ -59,40 +69,60 @@ class HFStudentCallback(CallbackWithConfig):
                 "hf_student.push_to_hub needs metrics to publish, but the run has no eval_loader; add one, or remove "
                 "push_to_hub"
             )
+        self.best = None if best is None else BestSoFar.from_options(best)
         self.folder = Path(folder)
+        self.best_folder = self.folder.with_name(f"{self.folder.name}-best")
         self.overwrite = overwrite
         self.verify = verify
         self.dtype = getattr(torch, dtype)
         interval = Time.from_input(save_interval, TimeUnit.EPOCH)
         self.due = create_interval_scheduler(interval, include_end_of_training=False)
         if self.folder.exists() and not overwrite:
-            raise FileExistsError(
-                f"{self.folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
-                "callbacks.hf_student.overwrite=true"
-            )
+            raise _exists(self.folder)
+        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
+            raise _exists(self.best_folder)
 
     def run_event(self, event, state, logger):
-        """Export when the interval says so."""
-        elapsed = state.get_elapsed_duration()
-        if elapsed is None:
-            return
+        """Export when the interval, an evaluation or the end of the fit says so."""
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
-        if event == Event.FIT_END and elapsed >= 1.0:
-            self._export(state, self.folder, self.push)
-        elif elapsed < 1.0 and self.due(state, event):
+        if event == Event.FIT_END:
+            self._export(state, self.folder, push=self.push)
+        elif event == Event.AFTER_LOAD and self.best:
+            self.best.check(state)
+        elif event == Event.EVAL_AFTER_ALL and self.best and self.best.improved(state):
+            self._export(state, self.best_folder, {BEST_FILE: to_json(self.best.record())})
+        elif self._is_interval(event, state):
             self._export(state, self._interval_folder(state))
+
+    def state_dict(self):
+        """The best evaluation, as one text: a sharded resume needs the same keys whatever a run has."""
+        return {"best": json.dumps(self.best.record() if self.best else {})}
+
+    def load_state_dict(self, state):
+        """Carry on from it."""
+        if self.best:
+            self.best.restore(json.loads(state["best"]))
+
+    def _is_interval(self, event, state):
+        elapsed = state.get_elapsed_duration()
+        return elapsed is not None and elapsed < 1.0 and self.due(state, event)
+
+    def _may_replace(self, folder):
+        """Whether a folder that exists is this run's own, from before it was killed, or the user gives it up."""
+        record = folder / HYPERPARAMETERS_FILE
+        return self.overwrite or (record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config))
 
     def _interval_folder(self, state):
         return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")
 
-    def _export(self, state, folder, push=None):
+    def _export(self, state, folder, extra=None, push=None):
         model = state.model.module if state.is_model_ddp else state.model
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights = get_model_state_dict(model.student, options=options)
         problem = None
         if dist.get_global_rank() == 0:
             try:
-                self._write(model, weights, folder, state)
+                self._write(model, weights, folder, state, extra or {})
                 if push:
                     _publish(folder, push)
             except Exception as error:  # Raised below, on every rank: the others would wait for ever.
@@ -103,23 +133,32 @@ class HFStudentCallback(CallbackWithConfig):
         if problems[0] is not None:
             raise RuntimeError(f"rank 0 could not export the student: {problems[0]}")
 
-    def _write(self, model, weights, folder, state):
-        metrics = _metrics(state)
+    def _write(self, model, weights, folder, state, extra):
+        metrics = read_metrics(state)
         config = type(model.student.config).from_dict(model.student.config.to_dict())
         with torch.device("meta"):
             student = Tx1Model(config)
         student.load_state_dict(weights, assign=True, strict=True)
         student = student.to(self.dtype).eval()
         recorded = to_json(self.config)
-        extra = {
+        files = {
+            **extra,
             # From the record as it will be read, so that the folder alone gives the same card again.
             CARD_FILE: write_card(config, json.loads(recorded), metrics),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
         processor = model.make_processor(_symbols(state))
-        write_model_folder(student, processor, folder, extra, verify=self.verify, overwrite=self.overwrite)
+        replace = self._may_replace(folder)
+        write_model_folder(student, processor, folder, files, verify=self.verify, overwrite=replace)
         log.info("wrote the student to %s", folder)
+
+
+def _exists(folder):
+    return FileExistsError(
+        f"{folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
+        "callbacks.hf_student.overwrite=true"
+    )
 
 
 def _publish(folder, settings):
@@ -141,12 +180,3 @@ def _symbols(state):
     collator = getattr(state.train_dataloader, "collate_fn", None)
     vocab = getattr(collator, "vocab", None)
     return {} if vocab is None else vocab.symbols
-
-
-def _metrics(state):
-    found = {}
-    for label, metrics in state.eval_metrics.items():
-        for name, metric in metrics.items():
-            if metric.update_called:
-                found[f"{label}/{name}"] = float(metric.compute())
-    return found

@@ -1,16 +1,20 @@
 """The callback `distillation`: what every training step of this project needs besides the loss."""
 
+import json
 import logging
 
 import torch
 from composer.core import Callback, Event
 from composer.utils import dist, reproducibility
 
+from .early_stopping import StoppingMemory
+from .optimizers import group_parameters
+
 log = logging.getLogger(__name__)
 
 
 class DistillationCallback(Callback):
-    """Steps the schedules, seeds each batch, and stops a run that cannot come to good.
+    """Groups the parameters, steps the schedules, seeds each batch, and stops a run that cannot come to good.
 
     Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
     Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
@@ -22,16 +26,39 @@ class DistillationCallback(Callback):
     def __init__(self, log_schedules=True):
         self.log_schedules = log_schedules
         self.checked_gradients = False
+        self.stopping = None
 
     def run_event(self, event, state, logger):
         """Dispatch by event."""
         if event == Event.BATCH_START:
             self._start_batch(state, logger)
+        elif event == Event.INIT:
+            self._prepare(state)
+        elif event == Event.AFTER_LOAD:
+            self.stopping.check(state)
+        elif event == Event.FIT_START:
+            self.stopping.start(state)
+        elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
+            self.stopping.note(state)
         elif event == Event.AFTER_LOSS:
             _check_loss(state)
         elif event == Event.AFTER_BACKWARD and not self.checked_gradients:
             _check_gradients(state)
             self.checked_gradients = True
+
+    def state_dict(self):
+        """What the early stoppers know, as one text: a sharded resume needs the same keys whatever a run has."""
+        return {"stopping": json.dumps(self.stopping.record())}
+
+    def load_state_dict(self, state):
+        """Give it back to them."""
+        self.stopping.restore(json.loads(state["stopping"]))
+
+    def _prepare(self, state):
+        # Before Composer makes the schedulers, which count the groups, and before it shards the model.
+        for optimizer in state.optimizers:
+            group_parameters(state.model, optimizer)
+        self.stopping = StoppingMemory(state)
 
     def _start_batch(self, state, logger):
         batch = state.timestamp.batch.value
