@@ -6,6 +6,8 @@ import sys
 
 import yaml
 
+from tahoe_distill.cli.defaults import with_defaults
+
 
 def parse(argv=None):
     """The config path and the ``key=value`` overrides.
@@ -52,12 +54,6 @@ def check(path, overrides):
     if wrong:
         raise ValueError(f"cannot read the override {wrong[0]!r}; expected key=value, such as max_duration=100ba")
     return content
-
-
-def with_defaults(content, overrides):
-    """Overrides with what every run of this project needs and the YAML does not say put first."""
-    callbacks = content.get("callbacks") or {}
-    return overrides if "distillation" in callbacks else ["callbacks.distillation={}", *overrides]
 
 
 def main(argv=None):

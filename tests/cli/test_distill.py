@@ -2,7 +2,7 @@
 
 import pytest
 
-from tahoe_distill.cli.distill import check, main, parse, with_defaults
+from tahoe_distill.cli.distill import check, main, parse
 
 
 @pytest.mark.parametrize("arguments", [["-f", "a.yaml", "x=1"], ["a.yaml", "x=1"], ["x=1", "-f", "a.yaml"]])
@@ -34,8 +34,3 @@ def test_an_override_without_value_is_refused(tmp_path):
     (tmp_path / "run.yaml").write_text("a: 1")
     with pytest.raises(ValueError, match="cannot read the override 'b'"):
         check(str(tmp_path / "run.yaml"), ["b"])
-
-
-def test_the_step_callback_is_added_once():
-    assert with_defaults({}, ["a=1"]) == ["callbacks.distillation={}", "a=1"]
-    assert with_defaults({"callbacks": {"distillation": {"log_schedules": False}}}, ["a=1"]) == ["a=1"]
