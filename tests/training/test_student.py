@@ -4,7 +4,8 @@ import pytest
 
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
-from tahoe_distill.training.student import PRESETS, build_student, student_config
+from tahoe_distill.training.student import build_student, student_config
+from tahoe_distill.training.student_spec import PRESETS
 
 TEACHER = Tx1Config(vocab_size=43, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, context_length=32)
 
