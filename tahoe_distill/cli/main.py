@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "prepare": ("prepare", "write MDS shards from h5ad files"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
+    "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),

@@ -101,6 +101,8 @@ class Tx1Collator:
         self.student_max_length = int(student_max_length) if carries_student else None
         self._check(do_padding, drug_to_id_path, student_max_length)
         self.drugs = DrugTable.load(drug_to_id_path) if use_chem_token else None
+        # What stands at padding in the student's view.
+        self.fills = {"gene": self.pad_token_id, "expr": pad_value, "expr_target": pad_value, "gen_mask": False}
         self._genes = np.sort([n for token, n in vocab.tokens.items() if not token.startswith("<")]).astype(np.int64)
 
     def _check(self, do_padding, drug_to_id_path, student_max_length):
@@ -156,16 +158,16 @@ class Tx1Collator:
         if self.use_chem_token:
             batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
         if self.student_max_length is not None:
-            fills = {
-                "gene": self.pad_token_id,
-                "expr": self.pad_value,
-                "expr_target": self.pad_value,
-                "gen_mask": False,
-            }
             keys = draws.keys(self.seed, epochs, ids, draws.STUDENT)
             context = (arrays["lengths"], self.student_max_length, self.keep_first_n_tokens)
-            batch.update(student_view(arrays, *context, keys, self.rule, fills))
-        return {**batch, **{key: column(samples, key) for key in self.reserve_keys}}
+            batch.update(student_view(arrays, *context, keys, self.rule, self.fills))
+        return {**batch, **{key: column(samples, key) for key in self._carried(samples)}}
+
+    def _carried(self, samples):
+        """The reserved columns, and a stored teacher embedding, which augmented cells have not."""
+        if TEACHER in samples[0] and self.augment is None and TEACHER not in self.reserve_keys:
+            return [*self.reserve_keys, TEACHER]
+        return self.reserve_keys
 
     def _identities(self, samples):
         """Epoch and dataset-wide number of each sample; a plain list of samples counts as epoch 0."""

@@ -66,9 +66,7 @@ def load_teacher(
         >>> teacher = load_teacher("tahoebio/Tahoe-x1", size="70m")  # doctest: +SKIP
     """
     found = read_source(source, size, use_chem, revision, cache_dir)
-    tensors = found.tensors
-    if found.has_drugs and not use_chem:
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(CHEM_PREFIX)}
+    tensors = _tensors(found, use_chem)
     # On the meta device: a fresh model of 3 billion parameters would be initialised for nothing.
     with torch.device("meta"):
         model = Tx1Model._from_config(found.config, attn_implementation=attn_implementation)
@@ -80,6 +78,19 @@ def load_teacher(
     if device is not None:
         model.to(device)
     return Teacher(model, found.processor, str(source), fingerprint)
+
+
+def source_fingerprint(source, size=None, use_chem=False, revision=None, cache_dir=None):
+    """The fingerprint that :func:`load_teacher` would report, without building the model."""
+    found = read_source(source, size, use_chem, revision, cache_dir)
+    return fingerprint_of(_tensors(found, use_chem), found.processor.vocab)
+
+
+def _tensors(found, use_chem):
+    """The tensors of a source that its model has."""
+    if found.has_drugs and not use_chem:
+        return {name: tensor for name, tensor in found.tensors.items() if not name.startswith(CHEM_PREFIX)}
+    return found.tensors
 
 
 def fingerprint_of(tensors, vocab):

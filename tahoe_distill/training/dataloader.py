@@ -7,6 +7,8 @@ import os
 from composer.core.data_spec import DataSpec
 from streaming import Stream, StreamingDataLoader, StreamingDataset
 
+from tahoe_distill.data.cache_record import CACHE_FILE, CacheRecord
+from tahoe_distill.data.cached_collator import CachedCollator
 from tahoe_distill.data.collator import Tx1Collator
 from tahoe_distill.data.dataset import CellDataset
 from tahoe_distill.data.options import check_keys, plain
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _LOADER = (
     "vocab",
+    "cache",
     "dataset",
     "collator",
     "drop_last",
@@ -39,6 +42,7 @@ def build_tahoe_mds_dataloader(
     collator,
     device_batch_size,
     vocab=None,
+    cache=None,
     tokenizer=None,
     num_workers=2,
     drop_last=False,
@@ -57,6 +61,7 @@ def build_tahoe_mds_dataloader(
             and ``seed`` to ``dataset.shuffle_seed``.
         device_batch_size: Cells a batch on this device.
         vocab: Path of ``vocab.json``; beside the first stream's folder, or one above it, when left out.
+        cache: Folder of one split of a teacher cache, read instead of the dataset's own shards.
         tokenizer: Not used: cells have no text.
         num_workers: Worker processes.
         drop_last: Leave out a last batch that is not full.
@@ -68,22 +73,19 @@ def build_tahoe_mds_dataloader(
         **unknown: Refused.
 
     Raises:
-        ValueError: For an unknown key at any level, with the closest known one.
+        ValueError: For an unknown key at any level, with the closest known one; for a cache that was written with
+            other settings than these.
         ShardError: When shards are missing or damaged.
     """
     check_keys(unknown, _LOADER, "train_loader")
-    dataset, collator = plain(dataset), plain(collator)
-    _check_sections(dataset, collator)
     if unexp_padding is not None:
-        collator.setdefault("unexp_padding", unexp_padding)
-    collator.setdefault("deterministic", not dataset.get("shuffle", False))
-    collator.setdefault("seed", dataset.get("shuffle_seed", 17))
-    cells = _dataset(dataset, device_batch_size)
+        collator = {"unexp_padding": unexp_padding, **plain(collator)}
+    cells, collate = read_sections(dataset, collator, device_batch_size, vocab, cache)
     workers = {"prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers} if num_workers else {}
     loader = StreamingDataLoader(
         cells,
         batch_size=device_batch_size,
-        collate_fn=_collator(collator, _vocab(vocab, cells)),
+        collate_fn=collate,
         num_workers=num_workers,
         drop_last=drop_last,
         pin_memory=pin_memory,
@@ -91,6 +93,35 @@ def build_tahoe_mds_dataloader(
         **workers,
     )
     return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells)
+
+
+def read_sections(dataset, collator, device_batch_size, vocab=None, cache=None):
+    """The data set and the collator of a loader; the arguments are those of :func:`build_tahoe_mds_dataloader`.
+
+    Returns:
+        A :class:`CellDataset`, and a :class:`Tx1Collator` or, with ``cache``, a :class:`CachedCollator`.
+    """
+    dataset, collator = plain(dataset), plain(collator)
+    _check_sections(dataset, collator)
+    collator.setdefault("deterministic", not dataset.get("shuffle", False))
+    collator.setdefault("seed", dataset.get("shuffle_seed", 17))
+    if cache is None:
+        cells = _dataset(dataset, device_batch_size)
+        return cells, _collator(collator, _vocab(vocab, cells))
+    folder, split, record = _cache_record(cache)
+    own = {name: value for name, value in dataset.items() if name not in ("streams", "remote", "local", "split")}
+    cells = _dataset({**own, "local": os.fspath(cache)}, device_batch_size)
+    base = _collator(collator, _vocab(vocab, cells))
+    return cells, CachedCollator(base, record, split, folder)
+
+
+def _cache_record(cache):
+    folder = os.path.dirname(os.path.abspath(cache))
+    record = CacheRecord.load(os.path.join(folder, CACHE_FILE))
+    name = os.path.basename(os.path.abspath(cache))
+    if name not in record.splits:
+        raise ValueError(f"{folder} is a teacher cache of {', '.join(record.splits)}; found no {name!r} there")
+    return folder, name, record
 
 
 def count_cells(batch):

@@ -9,8 +9,11 @@ from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import Tx1Block
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.answers import ask, forward_flops
-from tahoe_distill.training.student import build_student, student_config
-from tahoe_distill.training.teacher_side import teacher_side
+from tahoe_distill.training.pruning import teacher_tokens, token_lookup
+from tahoe_distill.training.student import build_student, student_config, student_vocabulary
+from tahoe_distill.training.student_spec import StudentSpec
+from tahoe_distill.training.student_view import check_drugs, without_drug
+from tahoe_distill.training.teacher_side import LiveTeacher, teacher_side
 from tahoe_distill.training.term_metric import TermMetric
 
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
@@ -23,7 +26,7 @@ class TahoeDistillModel(ComposerModel):
     not reach it. Its fingerprint is a buffer, so that a checkpoint refuses to go on with another teacher.
 
     Args:
-        student: Preset name, mapping of ``Tx1Config`` fields, or ``{path: FOLDER}``.
+        student: As in :func:`tahoe_distill.training.student.student_config`.
         teacher: As in :func:`tahoe_distill.training.teacher_side.teacher_side`.
         objectives: ``name: weight`` or ``name: {weight, options…}``.
         vocab: Path of a ``vocab.json``; needed without a teacher.
@@ -49,13 +52,15 @@ class TahoeDistillModel(ComposerModel):
     ):
         super().__init__()
         check_keys(unknown, _MODEL_KEYS, "model")
+        spec = StudentSpec.read(student)
         side = teacher_side(teacher)
         object.__setattr__(self, "_teacher", side)
         self.vocab = _vocabulary(vocab, side)
         teacher_config = None if side is None else side.config
-        defaults = {} if side is not None else {"vocab_size": len(self.vocab), "cls_token_id": self.vocab["<cls>"]}
-        config = student_config(student, teacher_config, defaults)
-        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, teacher_config))
+        self.student_vocab = student_vocabulary(spec, self.vocab)
+        pruned = None if self.student_vocab is self.vocab else self.student_vocab
+        config = student_config(spec, teacher_config, _without_teacher_config(self.vocab, side), pruned)
+        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, side))
         self.needs = self.objectives.needs
         if "logits" in self.needs:
             raise ValueError("an objective needs logits, which Tahoe-x1 models lack; give kl num_classes and column")
@@ -64,12 +69,17 @@ class TahoeDistillModel(ComposerModel):
         self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
         if side is not None:
             side.check(self.objectives, self.teacher_sees_masks)
-        self.student = build_student(student, config, self.needs, self.student_sees_masks)
+        live = side.model if isinstance(side, LiveTeacher) else None
+        rows = None if pruned is None else teacher_tokens(self.vocab, pruned)
+        self.student = build_student(spec, config, self.needs, self.student_sees_masks, live, rows)
         # Composer reads these off each child of the model, not off the model.
         self.student.fsdp_wrap_fn = _is_block
         self.student.activation_checkpointing_fn = _is_block
+        self._lookup = None if pruned is None else token_lookup(self.vocab, pruned)
+        # The student's token for each of the teacher's; in the checkpoint, so that another pruning is noticed.
+        self.register_buffer("student_tokens", None if pruned is None else self._lookup.clone())
         self.register_buffer("teacher_fingerprint", _fingerprint_tensor(side))
-        self._checked_teacher = False
+        self._checked_checkpoint = False
 
     @property
     def teacher(self):
@@ -83,32 +93,42 @@ class TahoeDistillModel(ComposerModel):
             symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary has.
         """
         config = self.student.config
-        settings = {} if self._teacher is None else self._teacher.processor.to_dict()
+        processor = None if self._teacher is None else self._teacher.processor
+        settings = {} if processor is None else processor.to_dict()
         for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
             settings.pop(name, None)
         if config.num_drugs is None:
             settings.update(use_chem_token=False, drug_to_id=None)
         settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
-        vocab = GeneVocab(self.vocab.tokens, {**(symbols or {}), **self.vocab.symbols})
+        tokens = self.student_vocab.tokens
+        symbols = {**(symbols or {}), **self.student_vocab.symbols}
+        vocab = GeneVocab(tokens, {symbol: gene for symbol, gene in symbols.items() if gene in tokens})
         return Tx1Processor(vocab, **settings)
 
     def forward(self, batch):
         """Both models' answers to a batch of the ``tahoe_mds`` loader."""
-        self._check_teacher()
+        self._check_checkpoint()
+        check_drugs(batch, self.student.config, getattr(self._teacher, "config", None))
         teacher = None
         if self._teacher is not None:
             teacher = self._teacher.answer(batch, self.objectives.teacher_needs, self.teacher_sees_masks)
         return {"student": self._ask_student(batch), "teacher": teacher}
 
+    def _seen_by_student(self, batch):
+        """The batch, with a view of the student's own where it has no drug token and its teacher has one."""
+        return without_drug(batch) if "drug_ids" in batch and self.student.config.num_drugs is None else batch
+
     def _ask_student(self, batch):
+        batch = self._seen_by_student(batch)
         view = "student_" if "student_gene" in batch else ""
         masked = batch[f"{view}gen_mask"] if self.student_sees_masks else None
         values = batch[f"{view}expr" if self.student_sees_masks else f"{view}expr_target"]
-        return ask(self.student, batch[f"{view}gene"], values, masked, batch.get("drug_ids"), self.needs)
+        drugs, tokens = batch.get("drug_ids"), self.student_tokens
+        return ask(self.student, batch[f"{view}gene"], values, masked, drugs, self.needs, tokens)
 
     @torch.compiler.disable
-    def _check_teacher(self):
-        if self._checked_teacher:
+    def _check_checkpoint(self):
+        if self._checked_checkpoint:
             return
         here = _fingerprint_tensor(self._teacher)
         if not torch.equal(self.teacher_fingerprint.cpu(), here):
@@ -116,11 +136,16 @@ class TahoeDistillModel(ComposerModel):
                 f"the checkpoint was trained with a teacher of fingerprint {_hex(self.teacher_fingerprint)}, this run "
                 f"has {_hex(here)}; give the run the same teacher, or start afresh in another save_folder"
             )
-        self._checked_teacher = True
+        if self._lookup is not None and not torch.equal(self.student_tokens.cpu(), self._lookup):
+            raise ValueError(
+                "the checkpoint was trained with other genes than model.student.genes names now; name what it was "
+                "trained with, or start afresh in another save_folder"
+            )
+        self._checked_checkpoint = True
 
     def loss(self, outputs, batch):
         """``total``, each objective's own term, and the plain cosine where there is a teacher."""
-        total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
+        total, terms = self.objectives(outputs["student"], outputs["teacher"], self._seen_by_student(batch))
         losses = {"total": total, **terms}
         teacher = outputs["teacher"]
         if teacher is not None and teacher.cell.shape == outputs["student"].cell.shape:
@@ -140,7 +165,7 @@ class TahoeDistillModel(ComposerModel):
             return {}
         metrics = {"loss": TermMetric("total")}
         metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
-        if self._teacher is not None and self.student.config.embedding_size == self._teacher.config.embedding_size:
+        if self._teacher is not None and self.student.config.embedding_size == self._teacher.embedding_size:
             metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
         return metrics
 
@@ -167,20 +192,31 @@ def _vocabulary(path, teacher):
     if teacher is not None:
         if path is not None:
             raise ValueError("model.vocab is the teacher's where there is one; remove it")
-        return teacher.processor.vocab
+        return teacher.vocab
     if path is None:
         raise ValueError("without a teacher model.vocab must name a vocab.json (`tahoe-distill prepare` writes one)")
     return GeneVocab.from_file(path)
 
 
+def _without_teacher_config(vocab, teacher):
+    """The student's fields that only the vocabulary and the cached embeddings can tell."""
+    if teacher is not None and teacher.config is not None:
+        return {}
+    fields = {"vocab_size": len(vocab), "cls_token_id": vocab["<cls>"], "pad_token_id": vocab["<pad>"]}
+    return fields if teacher is None else {**fields, "projection_dim": teacher.embedding_size}
+
+
 def _shapes(student, teacher):
+    config = None if teacher is None else teacher.config
+    embedding = None if teacher is None else teacher.embedding_size
     return Shapes(
         student_width=student.hidden_size,
         student_embedding=student.embedding_size,
         student_layers=student.num_hidden_layers,
-        teacher_width=None if teacher is None else teacher.hidden_size,
-        teacher_embedding=None if teacher is None else teacher.embedding_size,
-        teacher_layers=None if teacher is None else teacher.num_hidden_layers,
+        # Of a teacher known by its embeddings alone nothing but those can be compared, which its side checks.
+        teacher_width=embedding if config is None else config.hidden_size,
+        teacher_embedding=embedding,
+        teacher_layers=None if config is None else config.num_hidden_layers,
         num_bins=student.num_bins,
         standard_scale_outputs=student.standard_scale_outputs,
     )

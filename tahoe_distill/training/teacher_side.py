@@ -5,9 +5,10 @@ import torch
 from tahoe_distill.data.options import check_keys
 from tahoe_distill.teacher import load_teacher
 from tahoe_distill.training.answers import ask, forward_flops
+from tahoe_distill.training.cached_teacher import cached_teacher
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision"}
+_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision", "cache"}
 
 
 class LiveTeacher:
@@ -19,10 +20,14 @@ class LiveTeacher:
     Attributes:
         config: The teacher's dimensions.
         processor: What reads its cells.
+        vocab: Its vocabulary.
+        embedding_size: Width of its cell embeddings.
         fingerprint: SHA-256, in hexadecimal, of its tensors and vocabulary.
     """
 
     def __init__(self, loaded):
+        self.vocab = loaded.processor.vocab
+        self.embedding_size = loaded.model.config.embedding_size
         self.model = loaded.model
         self.config = loaded.model.config
         self.processor = loaded.processor
@@ -53,7 +58,8 @@ def teacher_side(spec):
     """From ``model.teacher`` in the YAML.
 
     Args:
-        spec: Source as in :func:`tahoe_distill.load_teacher`, a mapping of its arguments, or ``None``.
+        spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
+            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the answers from instead; or ``None``.
 
     Returns:
         The teacher's side, ``None`` without one.
@@ -66,7 +72,8 @@ def teacher_side(spec):
         return None
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
     check_keys(arguments, _KEYS, "model.teacher")
-    return _live(arguments)
+    cache = arguments.pop("cache", None)
+    return _live(arguments) if cache is None else cached_teacher(cache, arguments)
 
 
 def _live(arguments):

@@ -1,0 +1,64 @@
+"""Run the teacher once over the shards of a training configuration, and keep what it says for any number of runs."""
+
+EXAMPLE = """tahoe-distill cache -f configs/70m.yaml --out runs/70m/cache
+  composer -n 8 -m tahoe_distill.cli.main cache -f configs/70m.yaml --out runs/70m/cache
+  composer scripts/distill.py -f configs/70m.yaml model.teacher.cache=runs/70m/cache"""
+
+
+def add_arguments(parser):
+    """Arguments of the subcommand."""
+    parser.add_argument("-f", "--file", dest="config", required=True, metavar="CONFIG", help="the run's YAML")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
+    parser.add_argument("--out", metavar="FOLDER", help="folder to write (model.teacher.cache of the YAML)")
+    parser.add_argument("--precision", choices=("float16", "float32"), default="float16", help="(%(default)s)")
+    parser.add_argument(
+        "--store",
+        nargs="+",
+        default=(),
+        choices=("expression", "mvc", "pooled"),
+        help="answers to keep beside the cell embedding and what the objectives read",
+    )
+    parser.add_argument("--views", type=int, default=1, help="views of each training cell (%(default)s)")
+    parser.add_argument("--part-cells", type=int, default=8192, help="cells written at once (%(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args):
+    """Write the cache and say how to train from it."""
+    # Imported here: composer takes seconds, and `--help` must not.
+    import os
+
+    from tahoe_distill.cli.defaults import merge
+    from tahoe_distill.cli.distill import check
+
+    config = merge(check(args.config, args.overrides), args.overrides)
+    teacher = config.get("model", {}).get("teacher")
+    folder = args.out or (teacher.get("cache") if hasattr(teacher, "get") else None)
+    if folder is None:
+        raise ValueError("no folder to write the cache to; give --out FOLDER, or model.teacher.cache in the YAML")
+    from tahoe_distill.training.caching import write_cache
+
+    record = write_cache(
+        config,
+        folder,
+        precision=args.precision,
+        store=args.store,
+        views=args.views,
+        part_cells=args.part_cells,
+        progress=not args.quiet,
+    )
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(summary(folder, args.config, record))
+
+
+def summary(folder, config, record):
+    """A paragraph for people: what the cache holds, and the command that trains from it."""
+    cells = ", ".join(
+        f"{split['cells']} cells ({name}{'' if split['views'] == 1 else ', ' + str(split['views']) + ' views'})"
+        for name, split in record.splits.items()
+    )
+    return (
+        f"{folder}: {', '.join(record.stored)} of {record.teacher['source']} for {cells}, as {record.precision}; "
+        f"fingerprint {record.fingerprint[:12]}\n"
+        f"train from it: composer scripts/distill.py -f {config} model.teacher.cache={folder}"
+    )

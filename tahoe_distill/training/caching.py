@@ -1,0 +1,191 @@
+"""From a run's configuration to a cache of what its teacher says."""
+
+import contextlib
+import logging
+
+import torch
+from composer.core.precision import Precision, get_precision_context
+from composer.utils import dist
+from composer.utils.device import get_device
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from tahoe_distill.data.cache_record import CacheRecord, seen_by_teacher, shards_digest, vocabulary_digest
+from tahoe_distill.data.options import plain
+from tahoe_distill.objectives import Answers
+from tahoe_distill.objectives.positions import pool_shared
+from tahoe_distill.teacher.cache import Split, begin, finish, write_parts
+from tahoe_distill.training.dataloader import read_sections
+from tahoe_distill.training.model import TahoeDistillModel
+
+log = logging.getLogger(__name__)
+
+STORABLE = ("expression", "mvc", "pooled")
+PRECISIONS = ("float16", "float32")
+# Ranks wait for the slowest one's last part.
+_PATIENCE_SECONDS = 24 * 3600
+
+
+def write_cache(config, folder, precision="float16", store=(), views=1, part_cells=8192, progress=True):
+    """Run the teacher of a configuration over its shards and write what it says.
+
+    Under a launcher every process writes its share. A run that was interrupted is carried on by the same call.
+
+    Args:
+        config: The run's configuration, as a mapping.
+        folder: Where the cache goes: ``train``, ``eval`` and ``cache.json``.
+        precision: Number format of the answers, ``float16`` or ``float32``.
+        store: Answers to keep beside the cell embedding and what the objectives read, of ``STORABLE``.
+        views: How often each training cell is collated: with random genes, masks or augmentation each view is another.
+        part_cells: Cells written, and redone after a kill, at once.
+        progress: Show a progress bar.
+
+    Returns:
+        The :class:`CacheRecord`.
+
+    Raises:
+        ValueError: When the configuration has no teacher, or objectives that no cache can serve.
+        FileExistsError: When the folder holds something else.
+    """
+    _check(precision, store, views, part_cells)
+    config = OmegaConf.to_container(OmegaConf.create(config, flags={"allow_objects": True}), resolve=True)
+    device = get_device(None)
+    dist.initialize_dist(device, timeout=_PATIENCE_SECONDS)
+    model = _model(config)
+    stored = ("cell", *(field for field in STORABLE if field in model.objectives.teacher_needs | set(store)))
+    splits = list(_splits(config, views, part_cells))
+    record = _record(config, model, splits, stored, precision)
+    left = _on_rank_zero(lambda: begin(folder, record, model.teacher.processor))
+    if not left:
+        log.warning("%s is whole already; nothing to do", folder)
+        return record
+    answer = _Answerer(model, frozenset(stored), device, config.get("precision"))
+    rank, world = dist.get_global_rank(), dist.get_world_size()
+    for split in splits:
+        with tqdm(
+            total=_cells(split, rank, world), unit=" cells", desc=split.name, disable=not progress or rank
+        ) as bar:
+            write_parts(folder, split, answer, record, rank, world, bar.update)
+    _on_rank_zero(lambda: finish(folder, splits))
+    return record
+
+
+def _check(precision, store, views, part_cells):
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
+    unknown = sorted(set(store) - set(STORABLE))
+    if unknown:
+        raise ValueError(f"store may name {', '.join(STORABLE)}; found {', '.join(unknown)}")
+    if views < 1 or part_cells < 1:
+        raise ValueError(f"views and part_cells must be 1 or more; found {views} and {part_cells}")
+
+
+def _model(config):
+    """The run's model, which knows what its objectives read and whether its teacher sees masks."""
+    section = {name: value for name, value in (config.get("model") or {}).items() if name != "name"}
+    teacher = section.get("teacher")
+    if isinstance(teacher, dict):
+        section["teacher"] = {name: value for name, value in teacher.items() if name != "cache"}
+    if not section.get("teacher") or section["teacher"] == {}:
+        raise ValueError("model.teacher names no teacher to ask; give it a source, such as tahoebio/Tahoe-x1")
+    model = TahoeDistillModel(**section)
+    for key, objective in model.objectives.objectives.items():
+        never = objective.teacher_needs - {"cell", *STORABLE}
+        if never:
+            raise ValueError(
+                f"model.objectives.{key} reads {', '.join(sorted(never))} of the teacher, which no cache keeps: remove "
+                "it, or train with the live teacher"
+            )
+    return model
+
+
+def _splits(config, views, part_cells):
+    loaders = {"train": config["train_loader"], **_eval_loaders(config.get("eval_loader"))}
+    for name, loader in loaders.items():
+        batch_cells = config.get("device_eval_batch_size") or 64
+        collator = {key: value for key, value in loader["collator"].items() if key != "student_max_length"}
+        if loader.get("unexp_padding") is not None:
+            collator.setdefault("unexp_padding", loader["unexp_padding"])
+        cells, collate = read_sections(loader["dataset"], collator, batch_cells, loader.get("vocab"))
+        workers = loader.get("num_workers", 2)
+        yield Split(name, cells, collate, batch_cells, workers, views if name == "train" else 1, part_cells)
+
+
+def _eval_loaders(section):
+    if not section:
+        return {}
+    if isinstance(section, dict):
+        return {"eval": section}
+    return {f"eval-{loader.get('label', number)}": loader for number, loader in enumerate(section)}
+
+
+def _record(config, model, splits, stored, precision):
+    seen = [seen_by_teacher(split.collator) for split in splits]
+    odd = [split.name for split, settings in zip(splits, seen) if settings["num_bins"] != seen[0]["num_bins"]]
+    if odd:
+        raise ValueError(f"the collators of {splits[0].name} and {odd[0]} have different num_bins")
+    teacher = plain(config["model"]["teacher"])
+    options = {"source": teacher} if isinstance(teacher, str) else teacher
+    architecture = model.teacher.config.to_dict()
+    architecture.pop("transformers_version", None)
+    return CacheRecord(
+        teacher={
+            "fingerprint": model.teacher.fingerprint,
+            "source": options["source"],
+            "options": {name: options.get(name) for name in ("size", "use_chem", "revision")},
+            "dtype": options.get("dtype", "float32"),
+            "config": architecture,
+        },
+        collator={split.name: settings for split, settings in zip(splits, seen)},
+        vocabulary=vocabulary_digest(model.vocab),
+        stored=stored,
+        sees_masks=model.teacher_sees_masks,
+        precision=precision,
+        splits={
+            split.name: {"cells": split.dataset.num_samples, "views": split.views, "data": shards_digest(split.dataset)}
+            for split in splits
+        },
+    )
+
+
+def _cells(split, rank, world):
+    """Cells of a split that fall to one process."""
+    return sum(stop - start for number, (_, _, start, stop) in enumerate(split.parts()) if number % world == rank)
+
+
+def _on_rank_zero(work):
+    """Do something once; every process gets the result, or the reason why there is none."""
+    outcome = [None, None]
+    error = None
+    if dist.get_global_rank() == 0:
+        try:
+            outcome[0] = work()
+        except Exception as caught:  # Raised below, on every process: the others would wait for ever.
+            error, outcome[1] = caught, f"{type(caught).__name__}: {caught}"
+    dist.broadcast_object_list(outcome, src=0)
+    if error is not None:
+        raise error
+    if outcome[1] is not None:
+        raise RuntimeError(f"process 0 failed: {outcome[1]}")
+    return outcome[0]
+
+
+class _Answerer:
+    """The teacher's answers to a collated batch, on its device and in the run's precision."""
+
+    def __init__(self, model, stored, device, precision):
+        self.teacher = model.teacher
+        self.sees_masks = model.teacher_sees_masks
+        self.stored = stored
+        self.device = device
+        self.precision = None if precision is None else Precision(precision)
+
+    def __call__(self, batch):
+        batch = self.device.batch_to_device({name: value for name, value in batch.items() if torch.is_tensor(value)})
+        with get_precision_context(self.precision) if self.precision else contextlib.nullcontext():
+            answers = self.teacher.answer(batch, self.stored, self.sees_masks)
+        if "pooled" not in self.stored:
+            return answers
+        with torch.inference_mode():
+            pooled = torch.stack([pool_shared(layer.float(), answers.seen) for layer in answers.hidden], dim=1)
+        return Answers(**{**vars(answers), "pooled": pooled, "hidden": None})
