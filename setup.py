@@ -41,6 +41,8 @@ setup(
     extras_require={
         "train": TRAIN,
         "gpu": [*TRAIN, "flash-attn>=2.7"],
+        # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
+        "tensorboard": ["tensorboard>=2.9,<2.20"],
         "onnx": ["onnx>=1.16", "onnxruntime>=1.18"],
         "dev": ["pytest>=8", "ruff>=0.8", "moto[server]>=5", "onnx>=1.16", "onnxruntime>=1.18", "zarr>=2.18"],
     },
@@ -49,6 +51,7 @@ setup(
         "llmfoundry_models": ["tahoe_distill = tahoe_distill.training.model:TahoeDistillModel"],
         "llmfoundry_dataloaders": ["tahoe_mds = tahoe_distill.training.dataloader:build_tahoe_mds_dataloader"],
         "llmfoundry_callbacks": ["distillation = tahoe_distill.training.steps_callback:DistillationCallback"],
+        "llmfoundry_loggers": ["file_logger = tahoe_distill.training.file_logger:RunFileLogger"],
         "llmfoundry_callbacks_with_config": ["hf_student = tahoe_distill.training.export_callback:HFStudentCallback"],
     },
     classifiers=[
