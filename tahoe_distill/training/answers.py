@@ -3,7 +3,7 @@
 from tahoe_distill.objectives import Answers
 
 
-def ask(model, gene_ids, values, masked, drug_ids, needs):
+def ask(model, gene_ids, values, masked, drug_ids, needs, tokens=None):
     """A model's answers to a batch of cells.
 
     Args:
@@ -13,13 +13,16 @@ def ask(model, gene_ids, values, masked, drug_ids, needs):
         masked: (C, G) True at genes whose expression is hidden, or ``None``.
         drug_ids: (C,) int64, or ``None``; left out where the model has no drug token.
         needs: Fields of :class:`Answers` that are wanted beside ``cell`` and ``genes``, which cost nothing.
+        tokens: (V,) int64, the model's own token for each of ``gene_ids``, where it has a smaller vocabulary; genes
+            that lead to its padding token are not seen.
 
     Returns:
-        An :class:`Answers`.
+        An :class:`Answers`; its ``gene_ids`` are those given, so that two models' positions can be compared.
     """
-    seen = gene_ids.ne(model.config.pad_token_id)
+    own = gene_ids if tokens is None else tokens[gene_ids]
+    seen = own.ne(model.config.pad_token_id)
     out = model(
-        gene_ids,
+        own,
         values,
         attention_mask=seen,
         masked=masked,
