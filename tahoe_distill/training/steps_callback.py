@@ -7,6 +7,8 @@ import torch
 from composer.core import Callback, Event
 from composer.utils import dist, reproducibility
 
+from .batch_check import check_loaders
+from .batch_shape import BatchShape
 from .early_stopping import StoppingMemory
 from .optimizers import group_parameters
 
@@ -27,6 +29,7 @@ class DistillationCallback(Callback):
         self.log_schedules = log_schedules
         self.checked_gradients = False
         self.stopping = None
+        self.shape = BatchShape()
 
     def run_event(self, event, state, logger):
         """Dispatch by event."""
@@ -37,7 +40,9 @@ class DistillationCallback(Callback):
         elif event == Event.AFTER_LOAD:
             self.stopping.check(state)
         elif event == Event.FIT_START:
+            _check_loaders(state)
             self.stopping.start(state)
+            self.shape.start(state)
         elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
             self.stopping.note(state)
         elif event == Event.AFTER_LOSS:
@@ -47,12 +52,13 @@ class DistillationCallback(Callback):
             self.checked_gradients = True
 
     def state_dict(self):
-        """What the early stoppers know, as one text: a sharded resume needs the same keys whatever a run has."""
-        return {"stopping": json.dumps(self.stopping.record())}
+        """What the early stoppers know and how batches are divided, as texts: a sharded resume needs fixed keys."""
+        return {"stopping": json.dumps(self.stopping.record()), "shape": json.dumps(self.shape.record())}
 
     def load_state_dict(self, state):
-        """Give it back to them."""
+        """Give it back."""
         self.stopping.restore(json.loads(state["stopping"]))
+        self.shape.restore(json.loads(state["shape"]))
 
     def _prepare(self, state):
         # Before Composer makes the schedulers, which count the groups, and before it shards the model.
@@ -68,6 +74,13 @@ class DistillationCallback(Callback):
         objectives.step(0.0 if elapsed is None else min(float(elapsed), 1.0))
         if self.log_schedules:
             logger.log_metrics({f"schedule/{name}": value for name, value in objectives.scheduled_values().items()})
+
+
+def _check_loaders(state):
+    evaluators = {evaluator.label: evaluator.dataloader.dataloader for evaluator in state.evaluators}
+    names = {label: "eval_loader" if label == "eval" else f"eval_loader {label!r}" for label in evaluators}
+    loaders = {names[label]: loader for label, loader in evaluators.items()}
+    check_loaders(_model(state), state.train_dataloader, loaders)
 
 
 def _model(state):
