@@ -1,16 +1,24 @@
 """Which parameters the optimizer gets, and which of them decay."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from composer import Trainer
 from composer.optim import DecoupledAdamW
 from torch import nn
 from torch.utils.data import DataLoader
 
+from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.optimizers import group_parameters
 from tahoe_distill.training.steps_callback import DistillationCallback
 
+COMPOSER = Path(sys.executable).with_name("composer")
 OBJECTIVES = {"cosine": 1.0, "gene": 1.0, "hidden": {"layer_map": [[1, 2]]}}
 
 
@@ -106,3 +114,27 @@ def test_the_callback_groups_what_a_run_optimises(model, batch):
     )
     trainer.fit()
     assert [group["weight_decay"] for group in trainer.state.optimizers[0].param_groups] == [1e-4, 0.0]
+
+
+def test_groups_and_the_best_student_hold_under_fsdp2_and_resume(tmp_path, run_config):
+    run_config |= {"max_duration": "4ba", "eval_interval": "1ba"}
+    run_config["optimizer"] |= {"lr": 0.01, "weight_decay": 0.01}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run_config))
+    command = [COMPOSER, "-n", "2", Path(__file__).with_name("sharded_groups.py"), tmp_path / "config.yaml"]
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "FSDP_VERSION": "2"}
+    environment["TMPDIR"] = str(tmp_path / "tmp")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = torch.load(tmp_path / "found.pt")
+    whole = found.pop("whole")
+    (decay, decayed), (none, spared) = whole["groups"]
+    assert (decay, none) == (1e-2, 0.0)
+    assert "student.projection.weight" in decayed and "student.gene_encoder.embedding.weight" in spared
+    assert "student.flag_encoder.weight" not in decayed + spared
+    for kind, resumed in found.items():
+        assert resumed["groups"] == whole["groups"]
+        assert all(torch.equal(tensor, resumed["weights"][name]) for name, tensor in whole["weights"].items()), kind
+        assert resumed["best"] == whole["best"] and whole["best"]["batch"] > 0
+        best = (Tx1Model.from_pretrained(tmp_path / name) for name in ("whole-best", f"{kind}-resumed-best"))
+        assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in best))), kind
