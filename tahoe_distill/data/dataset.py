@@ -1,8 +1,11 @@
 """A StreamingDataset whose epochs are whole or end with an error, and whose samples know their number and epoch."""
 
 import logging
+import tempfile
+from pathlib import Path
 
 from streaming import StreamingDataset
+from streaming.base.constant import BARRIER_FILELOCK
 from streaming.base.dataset import _ShardState
 
 from tahoe_distill.data.schema import EPOCH, SAMPLE
@@ -28,6 +31,9 @@ class CellDataset(StreamingDataset):
         self._failure = None
         self._epoch = 0
         super().__init__(streams=streams, **options)
+        # Streaming lays this file at the first epoch. Before that each later data set of the process opens our blocks
+        # to look at them, and keeps them open: some hundred data sets and no file can be opened any more.
+        (Path(tempfile.gettempdir()) / f"{self._shm_prefix_int:06}_{BARRIER_FILELOCK}").touch()
 
     @classmethod
     def from_options(cls, options):
