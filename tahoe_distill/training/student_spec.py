@@ -58,8 +58,8 @@ class StudentSpec:
             return cls(path=os.fspath(given["path"]))
         _check(given)
         preset = PRESETS.get(given.pop("preset", None), {})
-        own = {name: given.pop(name) for name in ("init", "genes", "drug_token") if given.get(name) is not None}
-        return cls(fields={**preset, **given}, **own)
+        own = {name: given.pop(name, None) for name in ("init", "genes", "drug_token")}
+        return cls(fields={**preset, **given}, **{name: value for name, value in own.items() if value is not None})
 
 
 def _check(given):
@@ -81,5 +81,5 @@ def _check(given):
             f"model.student.init must be scratch (random weights) or teacher (the teacher's, where they fit); found "
             f"{init!r}"
         )
-    if not isinstance(given.get("drug_token", False), bool):
+    if given.get("drug_token") not in (None, True, False):
         raise ValueError(f"model.student.drug_token must be true or false; found {given['drug_token']!r}")
