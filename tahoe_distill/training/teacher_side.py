@@ -41,7 +41,8 @@ class LiveTeacher:
         self._place(batch["gene"].device)
         masked = batch["gen_mask"] if sees_masks else None
         values = batch["expr" if sees_masks else "expr_target"]
-        with torch.inference_mode():
+        # Inference mode inside a compiled forward breaks torch 2.7's tracing; there it would save nothing either.
+        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
             return ask(self.model, batch["gene"], values, masked, batch.get("drug_ids"), needs)
 
     @torch.compiler.disable
