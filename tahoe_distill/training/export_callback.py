@@ -148,7 +148,7 @@ class HFStudentCallback(CallbackWithConfig):
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
-        processor = model.make_processor(_symbols(state))
+        processor = model.make_processor(*_names(state))
         replace = self._may_replace(folder)
         write_model_folder(student, processor, folder, files, verify=self.verify, overwrite=replace)
         log.info("wrote the student to %s", folder)
@@ -175,8 +175,8 @@ def _publish(folder, settings):
         log.info("published the student as %s", report.url)
 
 
-def _symbols(state):
-    """Gene symbols that came with the training shards."""
+def _names(state):
+    """Gene symbols that came with the training shards, and the drugs that their collator knows, if any."""
     collator = getattr(state.train_dataloader, "collate_fn", None)
-    vocab = getattr(collator, "vocab", None)
-    return {} if vocab is None else vocab.symbols
+    vocab, drugs = getattr(collator, "vocab", None), getattr(collator, "drugs", None)
+    return {} if vocab is None else vocab.symbols, None if drugs is None else drugs.numbers_by_name

@@ -86,11 +86,13 @@ class TahoeDistillModel(ComposerModel):
         """The teacher's side: the frozen model or a cache, ``None`` without a teacher."""
         return self._teacher
 
-    def make_processor(self, symbols=None):
+    def make_processor(self, symbols=None, drug_to_id=None):
         """The processor that belongs to the student: the teacher's, at the student's context.
 
         Args:
             symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary has.
+            drug_to_id: Drug names (name to number) that the run reads, for a student with a drug token; the teacher's
+                when left out.
         """
         config = self.student.config
         processor = None if self._teacher is None else self._teacher.processor
@@ -99,6 +101,8 @@ class TahoeDistillModel(ComposerModel):
             settings.pop(name, None)
         if config.num_drugs is None:
             settings.update(use_chem_token=False, drug_to_id=None)
+        else:
+            settings.update(use_chem_token=True, drug_to_id=drug_to_id or settings.get("drug_to_id"))
         settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
         tokens = self.student_vocab.tokens
         symbols = {**(symbols or {}), **self.student_vocab.symbols}

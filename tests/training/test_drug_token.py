@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from in_process import train
 
 from tahoe_distill.data import Tx1Collator, prepare_shards
 from tahoe_distill.hub.export import write_model_folder
@@ -169,6 +170,13 @@ def test_exports_load_alone_and_know_the_drugs(build, tmp_path, name):
     torch.testing.assert_close(exported(**batch).pooler_output, model.student(**batch).pooler_output)
 
 
+def test_exports_know_the_drugs_of_the_run_where_the_teacher_has_no_names(build):
+    model = build(drug_token=True)
+    model.teacher.processor.drug_to_id = None
+    assert model.make_processor(drug_to_id=DRUGS).drug_to_id == DRUGS
+    assert build().make_processor(drug_to_id=DRUGS).drug_to_id is None
+
+
 def test_carries_on_with_the_fingerprints_of_the_export(build, teacher, load, tmp_path):
     first = build(drug_token=True)
     write_model_folder(first.student, first.make_processor(), tmp_path / "hf")
@@ -223,3 +231,18 @@ def test_batches_that_do_not_fit_the_models_are_refused(build, load):
 def test_wrong_settings_are_refused(build, settings, message):
     with pytest.raises(ValueError, match=message):
         build(**settings)
+
+
+def test_a_whole_run_exports_the_names_of_its_drugs(run_config, teacher, shards, tmp_path):
+    (tmp_path / "drugs.json").write_text(json.dumps({**DRUGS, "of this run": 1}))
+    chem = {"use_chem_token": True, "keep_first_n_tokens": 2, "drug_to_id_path": str(tmp_path / "drugs.json")}
+    run_config["model"].update(
+        teacher={"source": str(teacher), "use_chem": True}, student={**STUDENT, "drug_token": True}
+    )
+    for loader in (run_config["train_loader"], run_config["eval_loader"]):
+        loader["dataset"]["local"] = str(shards)
+        loader["collator"].update(chem)
+    train(run_config, tmp_path / "run.yaml", "max_duration=2ba", "callbacks.hf_student.verify=false")
+    processor = Tx1Processor.from_pretrained(tmp_path / "hf")
+    assert processor.use_chem_token
+    assert processor.drug_to_id["of this run"] == 1
