@@ -107,7 +107,8 @@ def cached_teacher(folder, source):
     record = CacheRecord.load(os.path.join(folder, CACHE_FILE))
     _check_source(folder, record, source)
     log.info("teacher answers from %s, fingerprint %s", folder, record.fingerprint[:12])
-    config = Tx1Config.from_dict(record.teacher["config"])
+    # A copy, since transformers takes keys out of what it is given.
+    config = Tx1Config.from_dict(dict(record.teacher["config"]))
     processor = Tx1Processor.from_pretrained(folder)
     fingerprint = record.teacher["fingerprint"]
     return CachedTeacher(fingerprint, config.embedding_size, processor.vocab, record.stored, config, processor, record)
