@@ -11,10 +11,11 @@ from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.dataloader import _check_sections
 from tahoe_distill.training.student import student_config
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+@pytest.fixture(params=CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def config(request):
     return OmegaConf.to_container(OmegaConf.load(request.param), resolve=True)
 
@@ -43,4 +44,4 @@ def test_student_and_objectives_can_be_built(config):
 
 def test_the_launch_command_stands_at_the_top():
     for path in CONFIGS:
-        assert path.read_text().startswith(f"# composer scripts/distill.py -f configs/{path.name}")
+        assert path.read_text().startswith(f"# composer scripts/distill.py -f {path.relative_to(ROOT).as_posix()}")
