@@ -6,7 +6,11 @@ import sys
 
 import yaml
 
-from tahoe_distill.cli.defaults import with_defaults
+from tahoe_distill.cli.defaults import merge, with_defaults
+from tahoe_distill.training.preflight import prepare_run
+
+# What Composer says about a checkpoint at the end of its run, which is no failure here.
+_NOTHING_LEFT = "No training would occur."
 
 
 def parse(argv=None):
@@ -57,22 +61,38 @@ def check(path, overrides):
 
 
 def main(argv=None):
-    """Run it; a problem with the input ends in one paragraph on stderr and exit code 1."""
+    """Run it; a problem with the input ends in one paragraph on stderr and exit code 1.
+
+    A run that had ended and is started again says so and ends well.
+    """
     path, overrides = parse(argv)
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
     try:
-        overrides = with_defaults(check(path, overrides), overrides)
+        content = check(path, overrides)
+        overrides = with_defaults(content, overrides)
+        prepare_run(merge(content, overrides))
         from llmfoundry.command_utils.train import train_from_yaml
 
         train_from_yaml(path, overrides)
     except _input_errors() as error:
+        if _NOTHING_LEFT in str(error):
+            print(f"distill: {_ended(error)}", flush=True)
+            return
         if os.environ.get("TAHOE_DISTILL_TRACEBACK"):
             raise
         message = f"missing key {error}" if isinstance(error, KeyError) else error
         hint = "(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)"
         print(f"distill: error: {message}\n{hint}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _ended(error):
+    numbers = str(error).split(_NOTHING_LEFT)[0].strip()
+    return (
+        f"the run has ended, and there is nothing left to train: {numbers} Raise max_duration to train on, or give "
+        "another save_folder to start afresh"
+    )
 
 
 def _input_errors():
