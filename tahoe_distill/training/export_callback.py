@@ -34,7 +34,8 @@ class HFStudentCallback(CallbackWithConfig):
         folder: Where the finished student goes.
         save_interval: How often, in Composer's time strings (``500ba``, ``1ep``, ``1dur``).
         overwrite: Replace folders that exist; otherwise they are an error. What the same run wrote before it was
-            killed and resumed is replaced in any case.
+            killed and resumed is replaced in any case. A run that had ended and is started again writes ``folder``
+            where it is missing, and leaves it otherwise.
         verify: Reload each export in a fresh process.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
@@ -77,7 +78,10 @@ class HFStudentCallback(CallbackWithConfig):
         self.dtype = getattr(torch, dtype)
         interval = Time.from_input(save_interval, TimeUnit.EPOCH)
         self.due = create_interval_scheduler(interval, include_end_of_training=False)
-        if self.folder.exists() and not overwrite:
+        # Values of the last evaluation, which a checkpoint of Composer lacks.
+        self.metrics = {}
+        # A run that may carry on from a checkpoint is looked at once that is loaded.
+        if self.folder.exists() and not overwrite and not self.config.get("autoresume"):
             raise _exists(self.folder)
         if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
             raise _exists(self.best_folder)
@@ -87,21 +91,39 @@ class HFStudentCallback(CallbackWithConfig):
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
         if event == Event.FIT_END:
             self._export(state, self.folder, push=self.push)
-        elif event == Event.AFTER_LOAD and self.best:
-            self.best.check(state)
-        elif event == Event.EVAL_AFTER_ALL and self.best and self.best.improved(state):
-            self._export(state, self.best_folder, {BEST_FILE: to_json(self.best.record())})
+        elif event == Event.AFTER_LOAD:
+            self._check_start(state)
+        elif event == Event.EVAL_AFTER_ALL:
+            self._note_evaluation(state)
         elif self._is_interval(event, state):
             self._export(state, self._interval_folder(state))
 
     def state_dict(self):
-        """The best evaluation, as one text: a sharded resume needs the same keys whatever a run has."""
-        return {"best": json.dumps(self.best.record() if self.best else {})}
+        """The last and the best evaluation, as texts: a sharded resume needs the same keys whatever a run has."""
+        best = self.best.record() if self.best else {}
+        return {"best": json.dumps(best), "metrics": json.dumps(self.metrics)}
 
     def load_state_dict(self, state):
-        """Carry on from it."""
+        """Carry on from them."""
+        self.metrics = json.loads(state["metrics"])
         if self.best:
             self.best.restore(json.loads(state["best"]))
+
+    def _check_start(self, state):
+        """Refuse a folder of another run; write that of a run which was killed after its last batch."""
+        if self.best:
+            self.best.check(state)
+        exists, own = dist.all_gather_object((self.folder.exists(), self._may_replace(self.folder)))[0]
+        if exists and not self.overwrite and not (own and state.timestamp.batch.value):
+            raise _exists(self.folder)
+        elapsed = state.get_elapsed_duration()
+        if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
+            self._export(state, self.folder, push=self.push)
+
+    def _note_evaluation(self, state):
+        self.metrics = read_metrics(state)
+        if self.best and self.best.improved(state):
+            self._export(state, self.best_folder, {BEST_FILE: to_json(self.best.record())})
 
     def _is_interval(self, event, state):
         elapsed = state.get_elapsed_duration()
@@ -134,7 +156,7 @@ class HFStudentCallback(CallbackWithConfig):
             raise RuntimeError(f"rank 0 could not export the student: {problems[0]}")
 
     def _write(self, model, weights, folder, state, extra):
-        metrics = read_metrics(state)
+        metrics = read_metrics(state) or self.metrics
         config = type(model.student.config).from_dict(model.student.config.to_dict())
         with torch.device("meta"):
             student = Tx1Model(config)
