@@ -7,13 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import anndata
-
 from tahoe_distill import Tx1Model, Tx1Processor, load_teacher
 from tahoe_distill.cli.evaluate import format_report
-from tahoe_distill.data import prepare_shards
 from tahoe_distill.evaluation import evaluate
-from tahoe_distill.evaluation.blood_cells import LABEL_KEY, load_blood_cells, split_blood_cells
+from tahoe_distill.evaluation.blood_cells import LABEL_KEY, write_blood_cells
 
 RUN = Path("runs/quickstart")
 COMMAND = ["composer", "scripts/distill.py", "-f", "configs/quickstart.yaml"]
@@ -30,7 +27,7 @@ def main():
     # Only what an earlier quickstart wrote: the folder is named after it.
     shutil.rmtree(RUN, ignore_errors=True)
     teacher = load_teacher("tx1-nano")
-    _prepare(teacher.processor.vocab)
+    train, held_out = write_blood_cells(RUN, teacher.processor.vocab)
     started = time.perf_counter()
     print(f"distilling: {' '.join(COMMAND)}  (log: {RUN}/log.txt)", flush=True)
     with (RUN / "log.txt").open("w") as log:
@@ -40,18 +37,9 @@ def main():
         sys.exit(f"quickstart: error: the run ended with exit code {done.returncode}; the whole log is {RUN}/log.txt")
     print(f"distilled in {time.perf_counter() - started:.0f} s\n")
     student = (Tx1Model.from_pretrained(RUN / "hf").eval(), Tx1Processor.from_pretrained(RUN / "hf"))
-    held_out, train = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("held_out", "train"))
     report = evaluate(student, (teacher.model, teacher.processor), held_out, train, LABEL_KEY)
     print(format_report(report))
     print(f"\nthe student is in {RUN}/hf; load it with\n\n{LOAD}")
-
-
-def _prepare(vocab):
-    (RUN / "cells").mkdir(parents=True)
-    train, held_out = split_blood_cells(load_blood_cells())
-    train.write_h5ad(RUN / "cells/train.h5ad")
-    held_out.write_h5ad(RUN / "cells/held_out.h5ad")
-    prepare_shards([RUN / "cells/train.h5ad"], RUN / "shards", vocab, val_fraction=0.1)
 
 
 if __name__ == "__main__":

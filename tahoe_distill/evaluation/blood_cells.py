@@ -49,3 +49,23 @@ def split_blood_cells(adata, held_out=0.3, seed=17):
         np.arange(adata.n_obs), test_size=held_out, random_state=seed, stratify=adata.obs[LABEL_KEY]
     )
     return adata[np.sort(train)].copy(), adata[np.sort(test)].copy()
+
+
+def write_blood_cells(folder, vocab):
+    """The quickstart's files: ``cells/train.h5ad``, ``cells/held_out.h5ad``, and ``shards`` of the training cells.
+
+    Args:
+        folder: A :class:`pathlib.Path` to write them to.
+        vocab: The teacher's vocabulary.
+
+    Returns:
+        AnnData of the training cells and of the held-out cells.
+    """
+    from tahoe_distill.data import prepare_shards
+
+    (folder / "cells").mkdir(parents=True)
+    train, held_out = split_blood_cells(load_blood_cells())
+    train.write_h5ad(folder / "cells/train.h5ad")
+    held_out.write_h5ad(folder / "cells/held_out.h5ad")
+    prepare_shards([folder / "cells/train.h5ad"], folder / "shards", vocab, val_fraction=0.1)
+    return train, held_out
