@@ -1,35 +1,12 @@
 """Whole runs, started as a user starts them: `composer scripts/distill.py -f CONFIG`."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-
-from tahoe_distill.models import Tx1Model
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-COMPOSER = Path(sys.executable).with_name("composer")
-
-
-def distill(folder, config, *arguments, processes=1):
-    """Run a config in ``folder``; return exit code and output."""
-    path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(config))
-    command = [COMPOSER, "-n", str(processes), REPOSITORY / "scripts/distill.py", "-f", path, *arguments]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
-    (folder / "tmp").mkdir(exist_ok=True)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout + done.stderr
-
-
-def weights(folder):
-    return Tx1Model.from_pretrained(folder).state_dict()
+from whole_runs import distill, weights
 
 
 def test_one_process_trains_and_exports(tmp_path, run_config):
