@@ -32,6 +32,7 @@ def check_loaders(model, train_loader, eval_loaders):
         _check_columns(model, settings, columns, where)
         if isinstance(model.teacher, CachedTeacher):
             _check_cache(model.teacher, collator, settings, columns, where)
+            _check_means(model, settings, where)
 
 
 def _check_tokens(model, settings, where):
@@ -101,3 +102,21 @@ def _check_cache(teacher, collator, settings, columns, where):
             f"{where}.cache is another cache ({collator.record.fingerprint[:12]}) than model.teacher.cache "
             f"({teacher.record.fingerprint[:12]}); name one cache in both"
         )
+
+
+def _check_means(model, settings, where):
+    """Cached means are over all that the teacher saw, so the student must see the same."""
+    if "pooled" not in model.objectives.teacher_needs:
+        return
+    reasons = {
+        f"{where}.collator.student_max_length": settings.student_max_length is not None,
+        "model.student.genes": model.student_vocab is not model.vocab,
+        "the teacher's drug token": settings.use_chem_token and model.student.config.num_drugs is None,
+    }
+    for reason, found in reasons.items():
+        if found:
+            raise ValueError(
+                f"hidden with `grain: coarse` compares means over the same genes; the cache's are over all that the "
+                f"teacher saw, and the student sees fewer ({reason}): train with the live teacher, or remove the "
+                "objective"
+            )

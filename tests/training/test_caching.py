@@ -9,6 +9,7 @@ import torch
 
 from tahoe_distill.data import prepare_shards
 from tahoe_distill.training import caching
+from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 from tahoe_distill.training.model import TahoeDistillModel
@@ -35,11 +36,15 @@ def config(run_config):
     return build
 
 
-def batches(config, folder=None, split="train", epochs=1):
+def loader(config, folder=None, split="train"):
     section = {key: value for key, value in config[f"{split}_loader"].items() if key != "name"}
     cache = None if folder is None else str(folder / split)
-    loader = build_tahoe_mds_dataloader(**section, device_batch_size=8, cache=cache).dataloader
-    return [batch for _ in range(epochs) for batch in loader]
+    return build_tahoe_mds_dataloader(**section, device_batch_size=8, cache=cache).dataloader
+
+
+def batches(config, folder=None, split="train", epochs=1):
+    cells = loader(config, folder, split)
+    return [batch for _ in range(epochs) for batch in cells]
 
 
 def model(config, folder=None):
@@ -255,3 +260,30 @@ def test_embeddings_from_obsm_take_the_same_way(tmp_path, config, small_cells, s
 def test_shards_without_embeddings_are_refused(config, shards):
     with pytest.raises(ValueError, match="prepare them with --teacher-key KEY"):
         model(config(), shards)
+
+
+def test_a_loader_that_does_not_read_the_cache_is_refused(tmp_path, config):
+    run = config()
+    write_cache(run, tmp_path / "cache", progress=False)
+    write_cache(run, tmp_path / "other", precision="float32", progress=False)
+    student = model(run, tmp_path / "cache")
+    check_loaders(student, loader(run, tmp_path / "cache"), {})
+    with pytest.raises(ValueError, match="train_loader does not read it: set train_loader.cache"):
+        check_loaders(student, loader(run), {})
+    with pytest.raises(ValueError, match="train_loader.cache is another cache"):
+        check_loaders(student, loader(run, tmp_path / "other"), {})
+
+
+def test_cached_means_need_a_student_that_sees_as_much(tmp_path, config):
+    run = config({"hidden": {"layer_map": [[1, 2]], "grain": "coarse"}}, max_length=12, student_max_length=7)
+    write_cache(run, tmp_path / "cache", progress=False)
+    with pytest.raises(ValueError, match=r"the student sees fewer \(train_loader.collator.student_max_length\)"):
+        check_loaders(model(run, tmp_path / "cache"), loader(run, tmp_path / "cache"), {})
+
+
+def test_a_checkpoint_goes_on_with_the_cache_of_its_teacher(tmp_path, config):
+    run = config()
+    write_cache(run, tmp_path / "cache", progress=False)
+    cached = model(run, tmp_path / "cache")
+    cached.load_state_dict(model(run).state_dict())
+    cached(batches(run, tmp_path / "cache")[0])
