@@ -62,10 +62,11 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
     answer = _Answerer(model, frozenset(stored), device, config.get("precision"))
     rank, world = dist.get_global_rank(), dist.get_world_size()
     for split in splits:
-        with tqdm(
-            total=_cells(split, rank, world), unit=" cells", desc=split.name, disable=not progress or rank
-        ) as bar:
+        total = _cells(split, rank, world)
+        with tqdm(total=total, unit=" cells", desc=split.name, disable=not progress or rank > 0) as bar:
             write_parts(folder, split, answer, record, rank, world, bar.update)
+    # The index lists the parts of all.
+    dist.barrier()
     _on_rank_zero(lambda: finish(folder, splits))
     return record
 
