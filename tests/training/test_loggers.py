@@ -51,18 +51,27 @@ def test_tensorboard_writes_scalars(run, tmp_path):
     assert [event.value for event in events.Scalars("schedule/weight/cosine")] == [1.0, 0.5]
 
 
-def test_mlflow_writes_to_a_local_folder(run, tmp_path):
+def test_mlflow_writes_to_a_local_folder_and_carries_on_after_a_resume(run, tmp_path):
     mlflow = pytest.importorskip("mlflow", reason="needs the package mlflow")
-    run(
-        "mlflow",
-        {"tracking_uri": f"file://{tmp_path}/mlruns", "experiment_name": "distil", "log_system_metrics": False},
-    )
-    client = mlflow.MlflowClient(f"file://{tmp_path}/mlruns")
+    options = {
+        "tracking_uri": str(tmp_path / "mlruns"),
+        "experiment_name": "distil",
+        "resume": True,
+        "log_system_metrics": False,
+    }
+    # MLflow writes from a thread, which does not start again for a second run of one process.
+    options["synchronous"] = True
+    # It refuses another value of a setting that it has; a run that is killed is started with the same ones.
+    options["ignore_hyperparameters"] = ["max_duration"]
+    checkpoints = {"save_folder": "checkpoints", "save_interval": "1ba", "autoresume": True, "save_overwrite": True}
+    run("mlflow", options, **checkpoints)
+    run("mlflow", options, **checkpoints, max_duration="4ba")
+    client = mlflow.MlflowClient(str(tmp_path / "mlruns"))
     experiment = client.get_experiment_by_name("distil")
     (found,) = client.search_runs([experiment.experiment_id])
     assert set(found.data.metrics) >= EXPECTED
     weights = client.get_metric_history(found.info.run_id, "schedule/weight/cosine")
-    assert [(metric.step, metric.value) for metric in weights] == [(0, 1.0), (1, 0.5)]
+    assert [(metric.step, metric.value) for metric in weights] == [(0, 1.0), (1, 0.5), (2, 0.5), (3, 0.25)]
     assert found.info.status == "FINISHED"
 
 
