@@ -1,6 +1,7 @@
 """Entry point of a training run: arguments, early checks, then llm-foundry."""
 
 import argparse
+import logging
 import os
 import sys
 
@@ -71,7 +72,9 @@ def main(argv=None):
     try:
         content = check(path, overrides)
         overrides = with_defaults(content, overrides)
-        prepare_run(merge(content, overrides))
+        run = merge(content, overrides)
+        show_log(run)
+        prepare_run(run)
         from llmfoundry.command_utils.train import train_from_yaml
 
         train_from_yaml(path, overrides)
@@ -85,6 +88,17 @@ def main(argv=None):
         hint = "(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)"
         print(f"distill: error: {message}\n{hint}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def show_log(run):
+    """Give this package's messages the level ``python_log_level``: llm-foundry gives it to its own alone.
+
+    Raises:
+        ValueError: For a level that there is not.
+    """
+    level = run.get("python_log_level", "debug")
+    if level is not None:
+        logging.getLogger("tahoe_distill").setLevel(str(level).upper())
 
 
 def _ended(error):

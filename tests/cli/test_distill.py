@@ -1,8 +1,10 @@
 """Arguments and early checks of the training entry point."""
 
+import logging
+
 import pytest
 
-from tahoe_distill.cli.distill import check, main, parse
+from tahoe_distill.cli.distill import check, main, parse, show_log
 
 
 @pytest.mark.parametrize("arguments", [["-f", "a.yaml", "x=1"], ["a.yaml", "x=1"], ["x=1", "-f", "a.yaml"]])
@@ -34,3 +36,12 @@ def test_an_override_without_value_is_refused(tmp_path):
     (tmp_path / "run.yaml").write_text("a: 1")
     with pytest.raises(ValueError, match="cannot read the override 'b'"):
         check(str(tmp_path / "run.yaml"), ["b"])
+
+
+@pytest.mark.parametrize(("run", "level"), [({"python_log_level": "info"}, logging.INFO), ({}, logging.DEBUG)])
+def test_messages_of_this_package_are_shown_as_those_of_llm_foundry(run, level):
+    log = logging.getLogger("tahoe_distill")
+    before = log.level
+    show_log(run)
+    found, _ = log.level, log.setLevel(before)
+    assert found == level
