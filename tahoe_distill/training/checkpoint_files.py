@@ -41,7 +41,10 @@ class SavedCheckpoint:
 
     def damage(self):
         """Why it cannot be read, in a few words, or ``None`` when it is whole."""
-        return _folder_damage(self.path) if self.sharded else _file_damage(self.path)
+        try:
+            return _folder_damage(self.path) if self.sharded else _file_damage(self.path)
+        except FileNotFoundError:
+            return "it is gone"  # Another node that shares the disk was faster.
 
     def run_name(self):
         """Name of the run that wrote it, or ``None`` where that cannot be told. Only for one that is whole."""

@@ -80,11 +80,10 @@ class HFStudentCallback(CallbackWithConfig):
         self.due = create_interval_scheduler(interval, include_end_of_training=False)
         # Values of the last evaluation, which a checkpoint of Composer lacks.
         self.metrics = {}
-        # A run that may carry on from a checkpoint is looked at once that is loaded.
-        if self.folder.exists() and not overwrite and not self.config.get("autoresume"):
-            raise _exists(self.folder)
-        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
-            raise _exists(self.best_folder)
+        self.resumed = False
+        # Where a run may carry on from a checkpoint, that is loaded first.
+        if not self.config.get("autoresume"):
+            self._check_folders(self.folder.exists())
 
     def run_event(self, event, state, logger):
         """Export when the interval, an evaluation or the end of the fit says so."""
@@ -113,9 +112,9 @@ class HFStudentCallback(CallbackWithConfig):
         """Refuse a folder of another run; write that of a run which was killed after its last batch."""
         if self.best:
             self.best.check(state)
-        exists, own = dist.all_gather_object((self.folder.exists(), self._may_replace(self.folder)))[0]
-        if exists and not self.overwrite and not (own and state.timestamp.batch.value):
-            raise _exists(self.folder)
+        self.resumed = bool(self.config.get("autoresume") and state.timestamp.batch.value)
+        exists, own = dist.all_gather_object((self.folder.exists(), self._is_own(self.folder)))[0]
+        self._check_folders(exists and not (own and self.resumed))
         elapsed = state.get_elapsed_duration()
         if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
             self._export(state, self.folder, push=self.push)
@@ -129,10 +128,20 @@ class HFStudentCallback(CallbackWithConfig):
         elapsed = state.get_elapsed_duration()
         return elapsed is not None and elapsed < 1.0 and self.due(state, event)
 
-    def _may_replace(self, folder):
-        """Whether a folder that exists is this run's own, from before it was killed, or the user gives it up."""
+    def _check_folders(self, in_the_way):
+        if in_the_way and not self.overwrite:
+            raise _exists(self.folder)
+        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
+            raise _exists(self.best_folder)
+
+    def _is_own(self, folder):
+        """Whether a folder was written by this run, before it was killed or had ended."""
         record = folder / HYPERPARAMETERS_FILE
-        return self.overwrite or (record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config))
+        return record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config)
+
+    def _may_replace(self, folder):
+        # A resumed run may have other settings by now, such as the number of workers.
+        return self.overwrite or self.resumed or self._is_own(folder)
 
     def _interval_folder(self, state):
         return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")

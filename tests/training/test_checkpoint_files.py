@@ -40,6 +40,14 @@ def test_a_file_that_breaks_off_is_damaged(tmp_path):
     assert find_checkpoint(path).damage() == "it breaks off after 0 bytes"
 
 
+@WRITERS
+def test_one_that_another_node_moved_away_is_damaged(tmp_path, write):
+    path = write(tmp_path, 0, 3)
+    saved = find_checkpoint(path)
+    path.rename(tmp_path / "aside")
+    assert saved.damage() == "it is gone"
+
+
 def test_a_flipped_byte_in_the_structure_is_found(tmp_path):
     path = write_file(tmp_path, 0, 3)
     data = bytearray(path.read_bytes())

@@ -186,14 +186,16 @@ def test_other_processes_or_batches_are_told(runs, config, tmp_path):
     assert "ep2-ba14-rank0.pt is one file, and a checkpoint of this run would be sharded" in output
 
 
-def test_a_run_carries_on_from_a_cache_of_shards_with_a_fresh_temporary_folder(runs, config, tmp_path, shards, whole):
-    folder = killed_at(tmp_path / "run", ("batch_start", 8))
+def test_temporary_folder_and_workers_may_change(runs, config, tmp_path, shards, whole):
+    # In time to write the folder of batch 5 again.
+    folder = killed_at(tmp_path / "run", ("batch_start", 5))
     data = {**config["train_loader"]["dataset"], "remote": str(shards / "train"), "local": str(tmp_path / "cache")}
     cached = {
         **config,
         "train_loader": {**config["train_loader"], "dataset": data, "vocab": str(shards / "vocab.json")},
     }
-    assert runs.distill(folder, cached)[0] == KILLED
+    assert runs.distill(folder, with_workers(cached, 2))[0] == KILLED
+    assert (folder / "hf-ba5").exists()
     (tmp_path / "fresh").mkdir()
     code, output = runs.distill(folder, cached, variables={"TMPDIR": str(tmp_path / "fresh")})
     assert code == 0, output
