@@ -68,7 +68,7 @@ def parse():
     parser.add_argument("--adata", help="h5ad with raw counts")
     parser.add_argument("--vocab", help="vocab.json of the genes in --adata")
     parser.add_argument("--teacher", choices=TEACHERS, default="70m")
-    parser.add_argument("--student", default="small")
+    parser.add_argument("--student", default="small", help="preset (%(default)s)")
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--batch", type=int, default=8, help="cells a batch (%(default)s)")
     parser.add_argument("--batches", type=int, default=4, help="batches a turn (%(default)s)")
@@ -119,7 +119,7 @@ def configuration(args, folder):
     }
     dtype = "bfloat16" if args.device == "gpu" else "float32"
     teacher = {"source": str(folder / "teacher"), "dtype": dtype}
-    model = {"teacher": teacher, "student": args.student, "objectives": OBJECTIVES}
+    model = {"teacher": teacher, "student": {"preset": args.student, "allow_wider": True}, "objectives": OBJECTIVES}
     return {"model": model, "train_loader": loader, "device_eval_batch_size": args.batch, "precision": args.precision}
 
 

@@ -10,7 +10,7 @@ from tahoe_distill.models.modeling_tx1 import Tx1Block
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.answers import ask, forward_flops
 from tahoe_distill.training.pruning import teacher_tokens, token_lookup
-from tahoe_distill.training.student import build_student, student_config, student_vocabulary
+from tahoe_distill.training.student import build_student, check_width, student_config, student_vocabulary
 from tahoe_distill.training.student_spec import StudentSpec
 from tahoe_distill.training.student_view import check_drugs, without_drug
 from tahoe_distill.training.teacher_side import LiveTeacher, teacher_side
@@ -60,6 +60,7 @@ class TahoeDistillModel(ComposerModel):
         self.student_vocab = student_vocabulary(spec, self.vocab)
         pruned = None if self.student_vocab is self.vocab else self.student_vocab
         config = student_config(spec, teacher_config, _without_teacher_config(self.vocab, side), pruned)
+        check_width(spec, config, teacher_config)
         self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, side))
         self.needs = self.objectives.needs
         if "logits" in self.needs:

@@ -97,6 +97,26 @@ def student_config(spec, teacher_config, defaults=None, vocab=None):
     return Tx1Config(**{**settings, **spec.fields})
 
 
+def check_width(spec, config, teacher_config):
+    """Refuse a student that is wider than its teacher, which is nearly always the preset of another teacher.
+
+    Args:
+        spec: The run's :class:`StudentSpec`.
+        config: The student's configuration.
+        teacher_config: The teacher's, ``None`` where it is not known.
+
+    Raises:
+        ValueError: When it is wider and ``allow_wider`` is not set.
+    """
+    if teacher_config is None or spec.path is not None or spec.allow_wider:
+        return
+    if config.hidden_size > teacher_config.hidden_size:
+        raise ValueError(
+            f"the student is {config.hidden_size} wide, its teacher {teacher_config.hidden_size}: choose a smaller "
+            "preset or model.student.hidden_size, or set model.student.allow_wider: true if that is meant"
+        )
+
+
 def _inherited(spec, teacher_config):
     if teacher_config is None:
         return {}

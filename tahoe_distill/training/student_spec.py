@@ -17,7 +17,7 @@ INITS = ("scratch", "teacher")
 
 DRUG_FIELDS = ("num_drugs", "drug_fingerprint_dim", "drug_token_id", "drug_act")
 TOKEN_FIELDS = ("vocab_size", "pad_token_id", "cls_token_id")
-_OWN = {"preset", "path", "init", "genes", "drug_token"}
+_OWN = {"preset", "path", "init", "genes", "drug_token", "allow_wider"}
 _FIELDS = set(inspect.signature(Tx1Config.__init__).parameters) - {"self", "kwargs"} | {"attn_implementation"}
 _SETTABLE = _FIELDS - {*TOKEN_FIELDS, *DRUG_FIELDS} | _OWN
 
@@ -32,6 +32,7 @@ class StudentSpec:
         init: ``scratch``, or ``teacher`` for first weights from the teacher.
         genes: Folder of shards or file of gene ids that the vocabulary is pruned to; ``None`` for the teacher's.
         drug_token: Whether it has the teacher's drug token.
+        allow_wider: Whether it may be wider than its teacher.
     """
 
     fields: dict = field(default_factory=dict)
@@ -39,6 +40,7 @@ class StudentSpec:
     init: str = "scratch"
     genes: str | None = None
     drug_token: bool = False
+    allow_wider: bool = False
 
     @classmethod
     def read(cls, spec):
@@ -58,7 +60,7 @@ class StudentSpec:
             return cls(path=os.fspath(given["path"]))
         _check(given)
         preset = PRESETS.get(given.pop("preset", None), {})
-        own = {name: given.pop(name, None) for name in ("init", "genes", "drug_token")}
+        own = {name: given.pop(name, None) for name in ("init", "genes", "drug_token", "allow_wider")}
         return cls(fields={**preset, **given}, **{name: value for name, value in own.items() if value is not None})
 
 
@@ -81,5 +83,6 @@ def _check(given):
             f"model.student.init must be scratch (random weights) or teacher (the teacher's, where they fit); found "
             f"{init!r}"
         )
-    if given.get("drug_token") not in (None, True, False):
-        raise ValueError(f"model.student.drug_token must be true or false; found {given['drug_token']!r}")
+    for name in ("drug_token", "allow_wider"):
+        if given.get(name) not in (None, True, False):
+            raise ValueError(f"model.student.{name} must be true or false; found {given[name]!r}")

@@ -102,6 +102,8 @@ def test_student_view_is_used_where_the_batch_has_one(distill, batch):
         ({"teacher": {"source": "x", "szie": "70m"}}, "model.teacher has no option 'szie': did you mean 'size'"),
         ({"teacher": None}, "without a teacher model.vocab must name"),
         ({"student": {"hiden_size": 8}}, "model.student has no option 'hiden_size': did you mean 'hidden_size'"),
+        ({"student": "tiny"}, "the student is 128 wide, its teacher 16: .* model.student.allow_wider: true"),
+        ({"student": {"preset": "tiny", "allow_wider": 1.5}}, "allow_wider must be true or false; found 1.5"),
         ({"objectivs": {}}, "model has no option 'objectivs': did you mean 'objectives'"),
         ({"student": "huge"}, "unknown student preset 'huge'"),
         ({"objectives": {"cosin": 1.0}}, "cosin"),
@@ -111,6 +113,11 @@ def test_student_view_is_used_where_the_batch_has_one(distill, batch):
 def test_wrong_settings_are_refused_by_name(small_teacher, student_spec, arguments, message):
     with pytest.raises(ValueError, match=message):
         TahoeDistillModel(**{"student": student_spec, "teacher": str(small_teacher), **arguments})
+
+
+def test_a_wider_student_is_taken_where_it_is_meant(small_teacher):
+    student = {"preset": "tiny", "allow_wider": True}
+    assert TahoeDistillModel(student, str(small_teacher)).student.config.hidden_size == 128
 
 
 def test_flops_count_three_passes_of_the_student_and_one_of_the_teacher(distill, batch):
