@@ -41,7 +41,7 @@ class CachedCollator:
         self.settings = collator
         self.record = record
         self.vocab = collator.vocab
-        self.do_mlm = collator.do_mlm
+        self.drugs = collator.drugs
         self.reserve_keys = [key for key in collator.reserve_keys if key != TEACHER]
         if vocabulary_digest(self.vocab) != record.vocabulary:
             raise ValueError(f"{where}: the cache was written with another vocabulary; use the teacher's vocab.json")

@@ -5,6 +5,7 @@ from tahoe_distill.data.cached_collator import CachedCollator
 from tahoe_distill.data.collator import Tx1Collator
 from tahoe_distill.data.schema import TEACHER
 from tahoe_distill.training.cached_teacher import CachedTeacher
+from tahoe_distill.training.student_view import check_drugs
 
 
 def check_loaders(model, train_loader, eval_loaders):
@@ -45,13 +46,8 @@ def _check_tokens(model, settings, where):
     bins = model.student.config.num_bins
     if settings.do_binning and settings.num_bins != bins:
         raise ValueError(f"{where}.collator.num_bins is {settings.num_bins}, the model's is {bins}; make them the same")
-    configs = {"student": model.student.config, "teacher": getattr(model.teacher, "config", None)}
-    for who, config in configs.items():
-        if config is not None and config.num_drugs is not None and not settings.use_chem_token:
-            raise ValueError(
-                f"the {who} has a drug token, which {where}'s batches lack: set {where}.collator.use_chem_token and "
-                f"drug_to_id_path, or load it without drugs"
-            )
+    drugs = {"drug_ids": None} if settings.use_chem_token else {}
+    check_drugs(drugs, model.student.config, getattr(model.teacher, "config", None))
 
 
 def _check_masks(model, settings, where):

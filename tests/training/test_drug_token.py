@@ -11,6 +11,9 @@ from tahoe_distill.data import Tx1Collator, prepare_shards
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.release import write_release
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.training.batch_check import check_loaders
+from tahoe_distill.training.caching import write_cache
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.student_view import without_drug
 
@@ -246,3 +249,29 @@ def test_a_whole_run_exports_the_names_of_its_drugs(run_config, teacher, shards,
     processor = Tx1Processor.from_pretrained(tmp_path / "hf")
     assert processor.use_chem_token
     assert processor.drug_to_id["of this run"] == 1
+
+
+@pytest.mark.parametrize("name", ["without", "pruned without"])
+def test_a_cache_of_the_teacher_gives_the_same_losses(build, teacher, shards, tmp_path, name):
+    objectives = {"cosine": 1.0, "expression": {"alpha": 0.5}}
+    (tmp_path / "drugs.json").write_text(json.dumps(DRUGS))
+    drugs = {"use_chem_token": True, "keep_first_n_tokens": 2, "drug_to_id_path": str(tmp_path / "drugs.json")}
+    dataset = {"local": str(shards), "shuffle": False, "num_canonical_nodes": 1}
+    loader = {"dataset": dataset, "collator": {"max_length": 24, **drugs}, "num_workers": 0}
+    live = build(objectives=objectives, **STUDENTS[name]).eval()
+    source = {"source": str(teacher), "use_chem": True}
+    run = {"model": {"student": STUDENT, "teacher": source, "objectives": objectives}, "train_loader": loader}
+    write_cache(run, tmp_path / "cache", precision="float32", progress=False)
+    genes = {"genes": str(shards)} if "pruned" in name else {}
+    spec = {**STUDENT, **genes}
+    cached = TahoeDistillModel(spec, {**source, "cache": str(tmp_path / "cache")}, objectives).eval()
+    cached.load_state_dict(live.state_dict())
+    loaders = [
+        build_tahoe_mds_dataloader(**loader, device_batch_size=8, cache=cache).dataloader
+        for cache in (None, str(tmp_path / "cache/train"))
+    ]
+    check_loaders(cached, loaders[1], {})
+    for one, other in zip(*loaders, strict=True):
+        expected = live.loss(live(one), one)
+        for term, value in cached.loss(cached(other), other).items():
+            torch.testing.assert_close(value, expected[term])
