@@ -101,8 +101,13 @@ def _model(config):
 
 
 def _splits(config, views, part_cells):
+    if not config.get("train_loader"):
+        raise ValueError("the configuration has no train_loader, whose cells the teacher is to be asked about")
     loaders = {"train": config["train_loader"], **_eval_loaders(config.get("eval_loader"))}
     for name, loader in loaders.items():
+        missing = [key for key in ("dataset", "collator") if key not in loader]
+        if missing:
+            raise ValueError(f"the loader of {name} has no {missing[0]}; expected a tahoe_mds loader")
         batch_cells = config.get("device_eval_batch_size") or 64
         collator = {key: value for key, value in loader["collator"].items() if key != "student_max_length"}
         if loader.get("unexp_padding") is not None:

@@ -215,6 +215,12 @@ def test_nothing_to_cache_is_said(tmp_path, config):
     run["model"]["teacher"] = None
     with pytest.raises(ValueError, match="model.teacher names no teacher to ask"):
         write_cache(run, tmp_path / "cache", progress=False)
+    run = {**config(), "train_loader": {"name": "text"}}
+    run["model"]["teacher"] = "tx1-nano"
+    with pytest.raises(ValueError, match="the loader of train has no dataset; expected a tahoe_mds loader"):
+        write_cache(run, tmp_path / "cache", progress=False)
+    with pytest.raises(ValueError, match="the configuration has no train_loader"):
+        write_cache({**run, "train_loader": None}, tmp_path / "cache", progress=False)
     assert not (tmp_path / "cache").exists()
 
 
