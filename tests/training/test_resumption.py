@@ -111,27 +111,30 @@ def test_two_processes_with_shards_and_workers_by_composer(runs, config, tmp_pat
     assert "ep0-ba6 was not finished" in output
 
 
+def named(value):
+    """Parameters as they show in a test's name."""
+    return "+".join(f"{point}-{batch}" for point, batch in value) if isinstance(value, list) else str(value)
+
+
 @pytest.mark.parametrize(
-    ("kind", "point"),
-    [("full", ("writing", 9)), ("full", ("batch_start", 7)), ("sharded", ("unlinked", 6))],
-    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else value,
+    ("kind", "points"),
+    [("full", [("batch_start", 7), ("writing", 9)]), ("sharded", [("unlinked", 6)])],
+    ids=named,
 )
-def test_two_processes(runs, config, tmp_path, whole, kind, point):
-    folder = killed_at(tmp_path / "run", point)
+def test_two_processes(runs, config, tmp_path, whole, kind, points):
+    folder = killed_at(tmp_path / "run", *points)
     expected = whole(sharded(config, "full"), 2)[1]
-    assert_same(run_to_the_end(runs.distill, folder, sharded(config, kind), 1, 2)[0], expected)
+    assert_same(run_to_the_end(runs.distill, folder, sharded(config, kind), len(points), 2)[0], expected)
 
 
 @pytest.mark.parametrize(
     ("workers", "points"),
     [
-        (0, [("batch_start", 0), ("after_backward", 4), ("batch_checkpoint", 12)]),
+        (0, [("batch_start", 0), ("after_backward", 4), ("batch_start", 6), ("batch_checkpoint", 12)]),
         (2, [("batch_end", 5), ("batch_start", 13)]),
-        (2, [("writing", 3), ("unlinked", 6)]),
-        (0, [("writing", 9), ("writing", 9)]),
-        (0, [("batch_start", 6)]),
+        (2, [("writing", 3), ("writing", 3), ("unlinked", 6)]),
     ],
-    ids=lambda value: "+".join(f"{point}-{batch}" for point, batch in value) if isinstance(value, list) else str(value),
+    ids=named,
 )
 def test_one_process(runs, config, tmp_path, whole, workers, points):
     folder = killed_at(tmp_path / "run", *points)
