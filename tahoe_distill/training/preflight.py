@@ -93,7 +93,7 @@ def look_over(settings):
     found = find_checkpoints(folder)
     problems = {saved: saved.damage() for saved in found}
     linked = find_checkpoint(folder / os.readlink(link)) if link.is_symlink() else None
-    chosen = linked if linked and not problems[linked] else _newest_whole(problems)
+    chosen = linked if linked and not problems.get(linked) else _newest_whole(problems)
     if chosen and not _is_of_run(chosen, settings.run_name):
         return
     if chosen:
@@ -110,7 +110,10 @@ def _newest_whole(problems):
 
 
 def _is_our_link(link):
-    return link.is_symlink() and os.path.basename(os.readlink(link)) == os.readlink(link)
+    """Whether it leads to a checkpoint in its own folder, or to one that was there."""
+    if not link.is_symlink() or os.path.basename(os.readlink(link)) != os.readlink(link):
+        return False
+    return not link.exists() or find_checkpoint(link.parent / os.readlink(link)) is not None
 
 
 def _is_of_run(saved, run_name):
@@ -118,8 +121,8 @@ def _is_of_run(saved, run_name):
     if writer is None or run_name is None or writer == run_name:
         return True
     log.warning(
-        "%s was written by the run %s, and this one is %s: nothing there is repaired; give each run a save_folder of "
-        "its own",
+        "%s was written by the run %s; this one, %s, repairs nothing there and may carry on from it: give each run a "
+        "save_folder of its own",
         saved.path,
         writer,
         run_name,

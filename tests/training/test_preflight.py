@@ -120,11 +120,13 @@ def test_what_is_not_this_runs_to_repair_is_left(config, change):
     assert contents(folder) == before
 
 
-def test_a_latest_that_leads_elsewhere_is_left(config, tmp_path, caplog):
+@pytest.mark.parametrize("target", ["../elsewhere.pt", "other.pt"])
+def test_a_latest_that_leads_elsewhere_is_left(config, caplog, target):
     folder = Path(config["save_folder"])
     cut(write_file(folder, 1, 9))
+    (folder / "other.pt").write_text("of somebody else")
     (folder / "latest-rank0.pt").unlink()
-    (folder / "latest-rank0.pt").symlink_to(tmp_path / "elsewhere.pt")
+    (folder / "latest-rank0.pt").symlink_to(target)
     before = contents(folder)
     names, warnings = prepared(config, caplog)
     assert names == before
