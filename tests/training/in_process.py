@@ -1,12 +1,16 @@
 """A whole run in this process: the entry point's defaults, then llm-foundry, as `scripts/distill.py` does it."""
 
 import contextlib
+import os
+from unittest import mock
 
-import torch
 import yaml
 from llmfoundry.command_utils.train import train_from_yaml
+from torch import distributed
 
 from tahoe_distill.cli.defaults import with_defaults
+
+_groups = []
 
 
 def train(config, path, *overrides):
@@ -27,9 +31,12 @@ def train_yaml(path, *overrides):
 
 @contextlib.contextmanager
 def distributed_ends():
-    """Leave no process group of one behind for the tests that come after."""
-    try:
-        yield
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    """Leave no process group of one and no RANK in the environment behind for the tests that come after."""
+    with mock.patch.dict(os.environ):
+        try:
+            yield
+        finally:
+            if distributed.is_initialized():
+                # Freeing a group at once can wait for its thread while that waits for Python's lock.
+                _groups.append(distributed.group.WORLD)
+                distributed.destroy_process_group()

@@ -1,5 +1,8 @@
 """Loggers from YAML: what each of them wrote about a run of two batches, without a network."""
 
+import contextlib
+import time
+
 import pytest
 from in_process import train
 
@@ -75,19 +78,31 @@ def test_mlflow_writes_to_a_local_folder_and_carries_on_after_a_resume(run, tmp_
     assert found.info.status == "FINISHED"
 
 
-def test_wandb_writes_offline(run, tmp_path):
-    pytest.importorskip("wandb", reason="needs the package wandb")
+def wandb_records(path, seconds=30):
+    """Records of a run's file, which a process of W&B's own ends soon after the run."""
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
+    end, records = time.monotonic() + seconds, []
+    while "exit" not in [record.WhichOneof("record_type") for record in records]:
+        assert time.monotonic() < end, f"{path} is not complete after {seconds} s"
+        time.sleep(0.1)
+        records, store = [], DataStore()
+        with contextlib.suppress(AssertionError):  # What it says of a file that is still being written.
+            store.open_for_scan(str(path))
+            while (data := store.scan_data()) is not None:
+                records.append(Record.FromString(data))
+    return records
+
+
+def test_wandb_writes_offline(run, tmp_path):
+    pytest.importorskip("wandb", reason="needs the package wandb")
     run("wandb", {"project": "distil", "init_kwargs": {"mode": "offline", "dir": str(tmp_path)}})
     (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
-    store, history = DataStore(), []
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
-        record = Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            history.append({item.key or "/".join(item.nested_key): item.value_json for item in record.history.item})
+    history = [
+        {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+        for record in wandb_records(path)
+        if record.WhichOneof("record_type") == "history"
+    ]
     assert set().union(*history) >= EXPECTED
     assert [row["schedule/weight/cosine"] for row in history if "schedule/weight/cosine" in row] == ["1", "0.5"]
