@@ -26,6 +26,9 @@ BASE = [
 # llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
 # composer imports pkg_resources, which setuptools 82 no longer has.
 TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
+# tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
+TENSORBOARD = ["tensorboard>=2.9,<2.20"]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 
 setup(
     name="tahoe-distill",
@@ -41,10 +44,9 @@ setup(
     extras_require={
         "train": TRAIN,
         "gpu": [*TRAIN, "flash-attn>=2.7"],
-        # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
-        "tensorboard": ["tensorboard>=2.9,<2.20"],
-        "onnx": ["onnx>=1.16", "onnxruntime>=1.18"],
-        "dev": ["pytest>=8", "ruff>=0.8", "moto[server]>=5", "onnx>=1.16", "onnxruntime>=1.18", "zarr>=2.18"],
+        "tensorboard": TENSORBOARD,
+        "onnx": ONNX,
+        "dev": ["pytest>=8", "ruff>=0.8", "moto[server]>=5", "zarr>=2.18", *ONNX, *TENSORBOARD],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],

@@ -1,10 +1,12 @@
 """Damaged shards: every case ends with an error that names the shard, never with a short epoch or a hang."""
 
 import json
+import multiprocessing
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import numpy as np
@@ -151,6 +153,29 @@ class Mark:
 
     def __reduce__(self):
         return open, (self.path, "w")
+
+
+def open_at_once(folder, temporary, together):
+    tempfile.tempdir = str(temporary)
+    together.wait(SECONDS)
+    dataset = CellDataset.from_options({"local": str(folder), "batch_size": 4})
+    # Alive until all have theirs.
+    together.wait(SECONDS)
+    return dataset
+
+
+def test_runs_that_start_together_each_get_their_shared_memory(shards, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    together = fork.Barrier(8)
+    runs = []
+    for number in range(8):
+        # As in containers, whose temporary folders are their own.
+        (tmp_path / str(number)).mkdir()
+        runs.append(fork.Process(target=open_at_once, args=(shards / "train", tmp_path / str(number), together)))
+        runs[-1].start()
+    for run in runs:
+        run.join(SECONDS)
+    assert [run.exitcode for run in runs] == [0] * 8
 
 
 def test_a_pickle_in_a_shard_is_refused_and_not_run(tmp_path):
