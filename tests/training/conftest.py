@@ -80,3 +80,14 @@ def run_config(tmp_path, shards, small_teacher):
         "log_to_console": False,
         "python_log_level": "warning",
     }
+
+
+@pytest.fixture(scope="session")
+def runs(shards):
+    """Starts whole runs by forking a process that has the imports behind it, which saves some 10 s each."""
+    from whole_runs import WarmRuns, remove_blocks
+
+    warm = WarmRuns()
+    yield warm
+    warm.close()
+    remove_blocks(shards.parent)

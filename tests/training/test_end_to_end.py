@@ -1,4 +1,4 @@
-"""Whole runs, started as a user starts them: `composer scripts/distill.py -f CONFIG`."""
+"""Whole runs of `scripts/distill.py`, the first one started by `composer` as a user does."""
 
 import re
 
@@ -26,17 +26,18 @@ def test_one_process_trains_and_exports(tmp_path, run_config):
     assert saved == sum(tensor.numel() for tensor in weights(tmp_path / "hf").values())
 
 
-def test_two_processes_shard_the_student_and_export_it_whole(tmp_path, run_config):
+def test_two_processes_shard_the_student_and_export_it_whole(runs, tmp_path, run_config):
     config = {**run_config, "fsdp_config": {"state_dict_type": "full"}}
-    code, output = distill(tmp_path, config, processes=2)
+    code, output = runs.distill(tmp_path, config, processes=2)
     assert code == 0, output
     exported = weights(tmp_path / "hf")
     assert exported["transformer_encoder.layers.0.self_attn.Wqkv.weight"].shape == (24, 8)
     assert all(torch.isfinite(tensor).all() for tensor in exported.values())
 
 
-def test_overrides_reach_the_run(tmp_path, run_config):
-    code, output = distill(tmp_path, run_config, "max_duration=1ba", f"callbacks.hf_student.folder={tmp_path}/other")
+def test_overrides_reach_the_run(runs, tmp_path, run_config):
+    settings = ("max_duration=1ba", f"callbacks.hf_student.folder={tmp_path}/other")
+    code, output = runs.distill(tmp_path, run_config, *settings)
     assert code == 0, output
     assert (tmp_path / "other/config.json").is_file()
     assert not (tmp_path / "hf").exists()
@@ -49,8 +50,8 @@ def test_overrides_reach_the_run(tmp_path, run_config):
         ({"model": {"name": "tahoe_distill", "teacher": "nowhere", "student": "tiny"}}, "nowhere"),
     ],
 )
-def test_bad_configs_end_in_one_clear_message(tmp_path, run_config, change, message):
-    code, output = distill(tmp_path, {**run_config, **change})
+def test_bad_configs_end_in_one_clear_message(runs, tmp_path, run_config, change, message):
+    code, output = runs.distill(tmp_path, {**run_config, **change})
     assert code != 0
     assert re.search(rf"distill: error: [^\n]*{message}", output), output
     assert not (tmp_path / "hf").exists()

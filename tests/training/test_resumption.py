@@ -10,19 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from whole_runs import WarmRuns, distill, remove_blocks, weights
+from whole_runs import distill, remove_blocks, weights
 
 KILLED = -9
 BATCHES = 14  # Of 8 cells; 6 make an epoch.
-
-
-@pytest.fixture(scope="module")
-def runs(shards):
-    """Starts runs by forking."""
-    warm = WarmRuns()
-    yield warm
-    warm.close()
-    remove_blocks(shards.parent)
 
 
 @pytest.fixture
