@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-serving lint style nano clean
+.PHONY: help install quickstart test test-serving lint style nano ablation clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test-serving: $(VENV)/.installed $(SERVING)  ## Load an exported student in envi
 
 nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/pretrain_nano.py
+
+ablation: $(VENV)/.installed  ## Run the quickstart's variants and write their table into README.md
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/ablation.py --readme
 
 lint: $(VENV)/.installed  ## Check style without changing anything
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

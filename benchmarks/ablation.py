@@ -1,6 +1,6 @@
 """What each objective, initialisation and curriculum brings: a short run of the quickstart for each, on the same cells.
 
-    python benchmarks/ablation.py [--batches 300] [--jobs 2] [--readme]
+    python benchmarks/ablation.py [--batches 200] [--jobs 2] [--readme]
 
 Every run is `composer scripts/distill.py -f configs/quickstart.yaml` with the settings below and a shorter schedule,
 scored on the quickstart's held-out cells. The first variant runs with three seeds; the spread of those is what a
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata
+from omegaconf import OmegaConf
 
 from tahoe_distill import Tx1Model, Tx1Processor, load_teacher
 from tahoe_distill.evaluation import evaluate
@@ -27,44 +28,44 @@ RUN = Path("runs/ablation")
 COMPOSER = Path(sys.executable).with_name("composer")
 MARK = "<!-- ablation: written by benchmarks/ablation.py -->"
 
-COSINE, MSE = "cosine: {weight: 1.0, center: true}", "mse: {weight: 1.0, normalize: true}"
-BASE = f"{COSINE}, {MSE}"
-STEPS = "{schedule: linear, start: 4.0, end: 0.5, stages: 5}"
-FADE = "{schedule: linear, start: 1.0, end: 0.0}"
+COSINE, MSE = {"cosine": {"weight": 1.0, "center": True}}, {"mse": {"weight": 1.0, "normalize": True}}
+BASE = {**COSINE, **MSE}
+HIDDEN = {"weight": 0.5, "layer_map": [[1, 1]]}
+STEPS = {"schedule": "linear", "start": 4.0, "end": 0.5, "stages": 5}
+FADE = {"schedule": "linear", "start": 1.0, "end": 0.0}
+MASKED = {"train_loader.collator.do_mlm": True, "eval_loader.collator.do_mlm": True}
 # As wide as the teacher, so that its blocks can be taken over; one block of the teacher's two.
-WIDE = ["model.student={hidden_size: 64, num_hidden_layers: 1, num_attention_heads: 4, value_dropout: 0.0%s}"]
-# Section -> variant -> settings that replace the quickstart's.
+WIDE = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "value_dropout": 0.0}
+
+
+def objectives(*parts, **more):
+    """Settings that put these objectives in the place of the quickstart's."""
+    return {"model.objectives": {key: value for part in parts for key, value in part.items()} | more}
+
+
+FIRST = "cosine, centred, + mse"
+# Section -> variant -> settings that replace the quickstart's; a + stands for what is added to the first.
 VARIANTS = {
     "objectives": {
-        "cosine (centred) + mse, as the quickstart": [],
-        "cosine": ["model.objectives={cosine: 1.0}"],
-        "cosine, centred": [f"model.objectives={{{COSINE}}}"],
-        "mse of unit vectors": [f"model.objectives={{{MSE}}}"],
-        "relational": ["model.objectives={relational: 1.0}"],
-        "quickstart + relational": [f"model.objectives={{{BASE}, relational: 1.0}}"],
-        "quickstart + gene": [f"model.objectives={{{BASE}, gene: 0.5}}"],
-        "quickstart + hidden, coarse": [
-            f"model.objectives={{{BASE}, hidden: {{weight: 0.5, layer_map: [[1, 1]], grain: coarse}}}}"
-        ],
-        "quickstart + hidden, fine": [f"model.objectives={{{BASE}, hidden: {{weight: 0.5, layer_map: [[1, 1]]}}}}"],
-        "quickstart + expression": [
-            f"model.objectives={{{BASE}, expression: {{weight: 0.01, alpha: 0.5}}}}",
-            "train_loader.collator.do_mlm=true",
-            "eval_loader.collator.do_mlm=true",
-        ],
+        FIRST: objectives(BASE),
+        "cosine": objectives(cosine=1.0),
+        "cosine, centred": objectives(COSINE),
+        "mse of unit vectors": objectives(MSE),
+        "relational": objectives(relational=1.0),
+        "+ relational": objectives(BASE, relational=1.0),
+        "+ gene": objectives(BASE, gene=0.5),
+        "+ hidden, coarse": objectives(BASE, hidden={**HIDDEN, "grain": "coarse"}),
+        "+ hidden, fine": objectives(BASE, hidden=HIDDEN),
+        "+ expression": objectives(BASE, expression={"weight": 0.01, "alpha": 0.5}) | MASKED,
     },
     "initialisation": {
-        "44 wide, gene table from the teacher (SVD)": ["model.student.init=teacher"],
-        "64 wide, 1 block, from scratch": [WIDE[0] % ""],
-        "64 wide, 1 block, from the teacher": [WIDE[0] % ", init: teacher"],
+        "44 wide, gene table from the teacher (SVD)": objectives(BASE) | {"model.student.init": "teacher"},
+        "64 wide, 1 block, from scratch": objectives(BASE) | {"model.student": WIDE},
+        "64 wide, 1 block, from the teacher": objectives(BASE) | {"model.student": {**WIDE, "init": "teacher"}},
     },
     "curriculum": {
-        "quickstart + relational, tau 4.0 to 0.5 in 5 stages": [
-            f"model.objectives={{{BASE}, relational: {{weight: 1.0, tau: {STEPS}}}}}"
-        ],
-        "quickstart + hidden, fine, fading out": [
-            f"model.objectives={{{BASE}, hidden: {{weight: {FADE}, layer_map: [[1, 1]]}}}}"
-        ],
+        "+ relational, tau 4.0 to 0.5 in 5 stages": objectives(BASE, relational={"tau": STEPS}),
+        "+ hidden, fine, fading out (the quickstart)": objectives(BASE, hidden={**HIDDEN, "weight": FADE}),
     },
 }
 
@@ -72,7 +73,7 @@ VARIANTS = {
 def main():
     """Run what is not there yet, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, default=300, help="batches a run (%(default)s)")
+    parser.add_argument("--batches", type=int, default=200, help="batches a run (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, a thread each (%(default)s)")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     args = parser.parse_args()
@@ -93,11 +94,12 @@ def runs(batches):
     """Name, folder and settings of each run."""
     for section, variants in VARIANTS.items():
         for variant, settings in variants.items():
-            first = section == "objectives" and not settings
-            for seed in (17, 18, 19) if first else (17,):
+            for seed in (17, 18, 19) if variant == FIRST else (17,):
                 name = f"{section}/{variant}/{seed}"
                 folder = RUN / f"{batches}ba" / name.translate(str.maketrans(" /,()", "-----"))
-                yield {"name": name, "folder": folder, "settings": [*settings, f"seed={seed}"], "batches": batches}
+                settings = {**settings, "seed": seed, "max_duration": f"{batches}ba", "eval_interval": "1dur"}
+                settings["variables"] = {"run_folder": str(folder), "shards": f"{RUN}/shards"}
+                yield {"name": name, "folder": folder, "settings": settings}
 
 
 def train(run):
@@ -106,11 +108,14 @@ def train(run):
     if (folder / "hf/config.json").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    command = [COMPOSER, "scripts/distill.py", "-f", "configs/quickstart.yaml", *run["settings"]]
-    command += [f"variables.run_folder={folder}", f"variables.shards={RUN}/shards", f"max_duration={run['batches']}ba"]
-    command += ["eval_interval=1dur", "callbacks.hf_student.verify=false"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    config = OmegaConf.load("configs/quickstart.yaml")
+    for key, value in run["settings"].items():
+        # An override on the command line would be merged into the quickstart's objectives, and so add to them.
+        OmegaConf.update(config, key, value, merge=False)
+    OmegaConf.save(config, folder / "run.yaml")
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with (folder / "log.txt").open("w") as log:
+        command = [COMPOSER, "scripts/distill.py", "-f", folder / "run.yaml"]
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"{run['name']} ended with exit code {done.returncode}; see {folder}/log.txt")
