@@ -27,6 +27,7 @@ def run(args):
     """Write the cache and say how to train from it."""
     # Imported here: composer takes seconds, and `--help` must not.
     import os
+    import shlex
 
     from tahoe_distill.cli.defaults import merge
     from tahoe_distill.cli.distill import check
@@ -48,11 +49,17 @@ def run(args):
         progress=not args.quiet,
     )
     if int(os.environ.get("RANK", 0)) == 0:
-        print(summary(folder, args.config, record))
+        print(summary(folder, shlex.join([args.config, *args.overrides]), record))
 
 
-def summary(folder, config, record):
-    """A paragraph for people: what the cache holds, and the command that trains from it."""
+def summary(folder, run, record):
+    """A paragraph for people: what the cache holds, and the command that trains from it.
+
+    Args:
+        folder: The cache.
+        run: The configuration and its overrides, as they stand on a command line.
+        record: The cache's :class:`CacheRecord`.
+    """
     cells = ", ".join(
         f"{split['cells']} cells ({name}{'' if split['views'] == 1 else ', ' + str(split['views']) + ' views'})"
         for name, split in record.splits.items()
@@ -60,5 +67,5 @@ def summary(folder, config, record):
     return (
         f"{folder}: {', '.join(record.stored)} of {record.teacher['source']} for {cells}, as {record.precision}; "
         f"fingerprint {record.fingerprint[:12]}\n"
-        f"train from it: composer scripts/distill.py -f {config} model.teacher.cache={folder}"
+        f"train from it: composer scripts/distill.py -f {run} model.teacher.cache={folder}"
     )

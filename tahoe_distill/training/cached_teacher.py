@@ -15,7 +15,7 @@ from tahoe_distill.teacher.load import source_fingerprint
 log = logging.getLogger(__name__)
 
 # What a cache never holds, and why.
-_NEVER = {
+NEVER = {
     "genes": "gene embeddings in context, (genes, width) for each cell",
     "hidden": "whole hidden states; `grain: coarse` needs their means only",
     "logits": "logits",
@@ -64,8 +64,8 @@ class CachedTeacher:
             )
 
     def _way_out(self, need):
-        if need in _NEVER:
-            return f"no cache keeps {_NEVER[need]}, so train with the live teacher (remove model.teacher.cache)"
+        if need in NEVER:
+            return f"no cache keeps {NEVER[need]}, so train with the live teacher (remove model.teacher.cache)"
         if self.record is None:
             return "embeddings prepared from obsm have nothing else, so write a cache with `tahoe-distill cache`"
         return "write the cache anew with `tahoe-distill cache` and this objective in the configuration"

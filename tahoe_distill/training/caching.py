@@ -15,6 +15,7 @@ from tahoe_distill.data.options import plain
 from tahoe_distill.objectives import Answers
 from tahoe_distill.objectives.positions import pool_shared
 from tahoe_distill.teacher.cache import Split, begin, finish, write_parts
+from tahoe_distill.training.cached_teacher import NEVER
 from tahoe_distill.training.dataloader import read_sections
 from tahoe_distill.training.model import TahoeDistillModel
 
@@ -91,11 +92,10 @@ def _model(config):
         raise ValueError("model.teacher names no teacher to ask; give it a source, such as tahoebio/Tahoe-x1")
     model = TahoeDistillModel(**section)
     for key, objective in model.objectives.objectives.items():
-        never = objective.teacher_needs - {"cell", *STORABLE}
-        if never:
+        for need in sorted(objective.teacher_needs - {"cell", *STORABLE}):
             raise ValueError(
-                f"model.objectives.{key} reads {', '.join(sorted(never))} of the teacher, which no cache keeps: remove "
-                "it, or train with the live teacher"
+                f"model.objectives.{key} reads {need!r} of the teacher, and no cache keeps {NEVER[need]}: remove the "
+                "objective, or train with the live teacher"
             )
     return model
 

@@ -209,7 +209,7 @@ def test_masked_and_whole_cells_are_not_mixed_up(tmp_path, config):
 
 
 def test_nothing_to_cache_is_said(tmp_path, config):
-    with pytest.raises(ValueError, match="model.objectives.gene reads genes of the teacher, which no cache keeps"):
+    with pytest.raises(ValueError, match="model.objectives.gene reads 'genes' of the teacher, and no cache keeps"):
         write_cache(config({"gene": 1.0}), tmp_path / "cache", progress=False)
     run = config()
     run["model"]["teacher"] = None
