@@ -1,19 +1,13 @@
 """A StreamingDataset whose epochs are whole or end with an error, and whose samples know their number and epoch."""
 
-import contextlib
-import fcntl
 import logging
-import os
-import tempfile
-from pathlib import Path
 
 from streaming import StreamingDataset
-from streaming.base.constant import BARRIER_FILELOCK
 from streaming.base.dataset import _ShardState
-from streaming.base.world import World
 
 from tahoe_distill.data.schema import EPOCH, SAMPLE
 from tahoe_distill.data.shard_reader import ShardError
+from tahoe_distill.data.shared_blocks import taking_a_number
 from tahoe_distill.data.stream import CellStream
 
 log = logging.getLogger(__name__)
@@ -34,11 +28,8 @@ class CellDataset(StreamingDataset):
     def __init__(self, *, streams, **options):
         self._failure = None
         self._epoch = 0
-        with _one_at_a_time():
+        with taking_a_number():
             super().__init__(streams=streams, **options)
-        # Streaming lays this file at the first epoch. Before that each later data set of the process opens our blocks
-        # to look at them, and keeps them open: some hundred data sets and no file can be opened any more.
-        (Path(tempfile.gettempdir()) / f"{self._shm_prefix_int:06}_{BARRIER_FILELOCK}").touch()
 
     @classmethod
     def from_options(cls, options):
@@ -107,19 +98,3 @@ class CellDataset(StreamingDataset):
             raise self._failure or ShardError("a background thread failed while reading shards; see the log")
         if it.yield_index < it.total and not it.should_exit():
             raise ShardError(f"the epoch ended after {it.yield_index} of {it.total} samples without a reason")
-
-
-@contextlib.contextmanager
-def _one_at_a_time():
-    """Let the runs of this user on this machine make their data sets one after the other.
-
-    Streaming looks for a free number for its shared memory and takes it a moment later, so of two runs that start
-    together one may find its number taken and die. The other ranks of a run wait for their local leader by themselves.
-    """
-    if not World.detect().is_local_leader:
-        yield
-        return
-    folder = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
-    with open(os.path.join(folder, f"tahoe-distill-{os.getuid()}.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

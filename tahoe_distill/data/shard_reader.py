@@ -59,8 +59,7 @@ class CellReader(MDSReader):
             FileNotFoundError: When the shard is not there yet; streaming then prepares it.
             ShardError: When it is damaged.
         """
-        if not self.checked:
-            self._check()
+        self.check()
         return super().get_sample_data(idx)
 
     def decode_sample(self, data):
@@ -88,7 +87,14 @@ class CellReader(MDSReader):
             yield name, safe_loads(part) if encoding == "pkl" else mds_decode(encoding, part)
             place += size
 
-    def _check(self):
+    def check(self):
+        """Read the file and compare it with the index, once for each process.
+
+        Raises:
+            ShardError: When it is damaged; a copy of something that can be had again is removed.
+        """
+        if self.checked:
+            return
         with open(self.filename, "rb") as file:
             data = file.read()
         problem = damage(data, self.raw_data, self.samples)

@@ -70,7 +70,7 @@ class CellStream(Stream):
             ShardError: When that fails; what was fetched is removed, so that no later run trusts it.
         """
         try:
-            return super().prepare_shard(shard)
+            change = super().prepare_shard(shard)
         # Stores raise errors of their own libraries; each must end the epoch with the shard's name.
         except Exception as error:
             remove(shard)
@@ -78,6 +78,9 @@ class CellStream(Stream):
             raise ShardError(
                 f"{shard.filename}: the shard cannot be prepared from {source} ({type(error).__name__}: {error})"
             ) from error
+        # At once, or a process that fetches ahead leaves a bad copy behind when another one ends the run.
+        shard.check()
+        return change
 
 
 def _check_names(shard, index):

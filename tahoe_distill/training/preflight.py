@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tahoe_distill.training.checkpoint_files import find_checkpoint, find_checkpoints
-from tahoe_distill.training.shared_blocks import pass_over_taken_numbers
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class SaveSettings:
 
 
 def prepare_run(config):
-    """Make the folder of checkpoints fit to be resumed from, and step around what dead runs left in shared memory.
+    """Make the folder of checkpoints fit to be resumed from.
 
     Acts in the first process of each node; the others wait for it when they join the process group. Everything it does
     may be done twice, and by two nodes at once.
@@ -75,7 +74,6 @@ def prepare_run(config):
         )
     if settings.resumes and settings.folder and settings.folder.is_dir() and _has_our_names(config):
         look_over(settings)
-    pass_over_taken_numbers()
 
 
 def look_over(settings):

@@ -7,7 +7,7 @@ import pytest
 from streaming.base.shared import get_shm_prefix
 from streaming.base.world import World
 
-from tahoe_distill.training.shared_blocks import pass_over_taken_numbers
+from tahoe_distill.data.shared_blocks import pass_over_taken_numbers
 
 BLOCKS = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(not BLOCKS.is_dir(), reason="needs /dev/shm")
@@ -33,7 +33,8 @@ def taken(tmp_path, monkeypatch):
 
 def test_a_block_that_is_there_stops_streaming_only_before(taken, tmp_path):
     before = (BLOCKS / f"{taken}_locals").read_bytes()
-    with pytest.raises(ValueError, match="Reused local directory"):
+    # By one check or by another, where lower numbers happen to be free.
+    with pytest.raises((ValueError, FileExistsError), match="Reused local directory|File exists"):
         take_number(tmp_path / "cache")
     assert taken in pass_over_taken_numbers()
     number, block = take_number(tmp_path / "cache")
