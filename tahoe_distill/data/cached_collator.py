@@ -6,13 +6,9 @@ import torch
 from tahoe_distill.data import draws
 from tahoe_distill.data.cache_record import seen_by_teacher, vocabulary_digest
 from tahoe_distill.data.collator import column
-from tahoe_distill.data.context import student_view
-from tahoe_distill.data.masking import mask_shares, random_masks
 from tahoe_distill.data.schema import (
-    EPOCH,
     EXPRESSIONS,
     GENES,
-    SAMPLE,
     TEACHER,
     TEACHER_DRUG,
     TEACHER_MASKED,
@@ -61,15 +57,13 @@ class CachedCollator:
             "gene": _padded(genes, lengths, settings.pad_token_id, np.int64),
             "expr_target": _padded([s[EXPRESSIONS] for s in samples], lengths, settings.pad_value, np.float32),
         }
-        mask = arrays["gen_mask"] = self._masks(samples, lengths)
+        epochs, ids = settings.identities(samples)
+        mask = arrays["gen_mask"] = self._masks(samples, lengths, epochs, ids)
         arrays["expr"] = np.where(mask, np.float32(settings.mask_value), arrays["expr_target"])
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if settings.use_chem_token:
             batch["drug_ids"] = torch.tensor([int(sample[TEACHER_DRUG]) for sample in samples])
-        if settings.student_max_length is not None:
-            keys = self._keys(samples, draws.STUDENT)
-            context = (lengths, settings.student_max_length, settings.keep_first_n_tokens)
-            batch.update(student_view(arrays, *context, keys, settings.rule, settings.fills))
+        batch.update(settings.cut_for_student(arrays, lengths, epochs, ids))
         for name in (TEACHER, TEACHER_POOLED):
             if name in samples[0]:
                 batch[name] = torch.from_numpy(np.stack([sample[name] for sample in samples]))
@@ -79,20 +73,11 @@ class CachedCollator:
                 batch[name] = torch.from_numpy(_padded(rows, lengths, 0, rows[0].dtype))
         return {**batch, **{key: column(samples, key) for key in self.reserve_keys}}
 
-    def _masks(self, samples, lengths):
+    def _masks(self, samples, lengths, epochs, ids):
         if self.record.sees_masks:
             return _padded([sample[TEACHER_MASKED] for sample in samples], lengths, 0, bool)
-        settings = self.settings
-        if not settings.do_mlm:
-            return np.zeros((len(samples), int(lengths.max())), dtype=bool)
-        words = draws.words(self._keys(samples, draws.GENES), int(lengths.max()))
-        shares = mask_shares(settings.mlm_probability, self._keys(samples, draws.PROBABILITY))
-        return random_masks(words, lengths, settings.keep_first_n_tokens, shares)
-
-    def _keys(self, samples, purpose):
-        epochs = [0 if self.settings.deterministic else int(sample.get(EPOCH, 0)) for sample in samples]
-        ids = [int(sample.get(SAMPLE, row)) for row, sample in enumerate(samples)]
-        return draws.keys(self.settings.seed, epochs, ids, purpose)
+        words = draws.words(draws.keys(self.settings.seed, epochs, ids, draws.GENES), int(lengths.max()))
+        return self.settings.draw_masks(words, lengths, epochs, ids)
 
 
 def _padded(rows, lengths, fill, dtype):

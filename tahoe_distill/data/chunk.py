@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from tahoe_distill.data.counts import are_integers, check_values
-from tahoe_distill.data.schema import EXPRESSIONS, GENES, ID, INDEX_FILE, TEACHER
+from tahoe_distill.data.schema import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.data.sources import open_cells
-from tahoe_distill.data.writer import SHARD_BYTES, ShardWriter
+from tahoe_distill.data.writer import SHARD_BYTES, ShardWriter, take_entries
 
 SPLITS = ("train", "val")
 # Non-zero values wanted in memory at a time; cells are read in blocks of about that many.
@@ -90,7 +90,8 @@ def write_chunk(chunk, progress=None):
                     progress(stop - start)
         for split, writer in writers.items():
             writer.finish()
-            report["shards"][split] = _entries(chunk, split, report["cells"][split])
+            folder = os.path.join(chunk.folder, split, chunk.name)
+            report["shards"][split] = take_entries(folder, report["cells"][split])
     except BaseException:
         for writer in writers.values():
             writer.cancel_future_jobs()
@@ -177,15 +178,3 @@ def _writer(chunk, split):
         hashes=list(chunk.hashes),
         size_limit=SHARD_BYTES,
     )
-
-
-def _entries(chunk, split, expected):
-    """Shard entries of a finished writer. Its own index goes: a chunk alone must not read as a data set."""
-    path = os.path.join(chunk.folder, split, chunk.name, INDEX_FILE)
-    with open(path, encoding="utf-8") as file:
-        entries = json.load(file)["shards"]
-    written = sum(entry["samples"] for entry in entries)
-    if written != expected:
-        raise OSError(f"{path}: {expected} cells were given to the writer, {written} stand in its index; write again")
-    os.remove(path)
-    return entries

@@ -143,7 +143,7 @@ class Tx1Collator:
             ``expr_target`` (C, G), ``expr_raw`` (C, G), ``gen_mask`` (C, G) bool, ``drug_ids`` (C,) where used, the
             student's view where its context is smaller, and the reserved columns.
         """
-        epochs, ids = self._identities(samples)
+        epochs, ids = self.identities(samples)
         cells = self._cells(samples, epochs, ids)
         values = self._transform([raw for _, raw in cells])
         # One word a gene orders it for the context and, among those that stay, for the mask: both are random subsets.
@@ -152,15 +152,13 @@ class Tx1Collator:
         arrays, words = self._rows(cells, values, words)
         if self.unexp_padding:
             self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, draws.UNEXPRESSED))
-        mask = arrays["gen_mask"] = self._masks(arrays, words, epochs, ids)
+        lengths = arrays["lengths"]
+        mask = arrays["gen_mask"] = self.draw_masks(words, lengths, epochs, ids)
         arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
         batch = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
         if self.use_chem_token:
             batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
-        if self.student_max_length is not None:
-            keys = draws.keys(self.seed, epochs, ids, draws.STUDENT)
-            context = (arrays["lengths"], self.student_max_length, self.keep_first_n_tokens)
-            batch.update(student_view(arrays, *context, keys, self.rule, self.fills))
+        batch.update(self.cut_for_student(arrays, lengths, epochs, ids))
         return {**batch, **{key: column(samples, key) for key in self._carried(samples)}}
 
     def _carried(self, samples):
@@ -169,7 +167,7 @@ class Tx1Collator:
             return [*self.reserve_keys, TEACHER]
         return self.reserve_keys
 
-    def _identities(self, samples):
+    def identities(self, samples):
         """Epoch and dataset-wide number of each sample; a plain list of samples counts as epoch 0."""
         ids = [int(sample.get(SAMPLE, sample.get(ID, row))) for row, sample in enumerate(samples)]
         epochs = [0 if self.deterministic else int(sample.get(EPOCH, 0)) for sample in samples]
@@ -218,12 +216,20 @@ class Tx1Collator:
             raws[row, keep:count] = raw[keep:][part]
         return {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}, kept_words
 
-    def _masks(self, arrays, words, epochs, ids):
-        """(C, G) bool: the genes to mask; none where masking is off."""
+    def draw_masks(self, words, lengths, epochs, ids):
+        """(C, G) bool: the genes to mask, those with the smallest ``words`` (C, G); none where masking is off."""
         if not self.do_mlm:
-            return np.zeros(arrays["gene"].shape, dtype=bool)
+            return np.zeros((len(lengths), int(lengths.max())), dtype=bool)
         shares = mask_shares(self.mlm_probability, draws.keys(self.seed, epochs, ids, draws.PROBABILITY))
-        return random_masks(words, arrays["lengths"], self.keep_first_n_tokens, shares)
+        return random_masks(words, lengths, self.keep_first_n_tokens, shares)
+
+    def cut_for_student(self, arrays, lengths, epochs, ids):
+        """The student's view as :func:`student_view` gives it; empty where the student's context is not smaller."""
+        if self.student_max_length is None:
+            return {}
+        keys = draws.keys(self.seed, epochs, ids, draws.STUDENT)
+        context = (lengths, self.student_max_length, self.keep_first_n_tokens)
+        return student_view(arrays, *context, keys, self.rule, self.fills)
 
     def _fill_unexpressed(self, arrays, keys):
         """Give rows that are not full random genes that the cell does not express, at 0."""

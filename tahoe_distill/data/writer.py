@@ -59,6 +59,26 @@ def tensor_bytes(array):
     return pickle.dumps(wide)
 
 
+def take_entries(folder, samples):
+    """Shard entries of a finished writer, whose own index goes: a part alone must not read as a data set.
+
+    Args:
+        folder: Where it wrote.
+        samples: How many it was given.
+
+    Raises:
+        OSError: When another number stands in its index.
+    """
+    path = os.path.join(folder, INDEX_FILE)
+    with open(path, encoding="utf-8") as file:
+        entries = json.load(file)["shards"]
+    written = sum(entry["samples"] for entry in entries)
+    if written != samples:
+        raise OSError(f"{path}: {samples} cells were given to the writer, {written} stand in its index; write again")
+    os.remove(path)
+    return entries
+
+
 def merged_index(folder, parts):
     """Write the index of ``folder`` over the shards of its sub-folders.
 

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from tahoe_distill.data.cache_record import CACHE_FILE, PARTIAL_FILE, CacheRecord
 from tahoe_distill.data.collator import Tx1Collator
 from tahoe_distill.data.dataset import CellDataset
-from tahoe_distill.data.schema import EPOCH, INDEX_FILE
-from tahoe_distill.data.writer import SHARD_BYTES, ShardWriter, merged_index
+from tahoe_distill.data.schema import EPOCH
+from tahoe_distill.data.writer import SHARD_BYTES, ShardWriter, merged_index, take_entries
 from tahoe_distill.teacher.cache_rows import cache_columns, cache_rows, carried_columns
 
 _HASHES = ["xxh64"]
@@ -177,9 +177,4 @@ def _write_part(out, split, view, numbers, answer, record):
         if writer is not None:
             writer.cancel_future_jobs()
         raise
-    path = os.path.join(out, INDEX_FILE)
-    with open(path, encoding="utf-8") as file:
-        entries = json.load(file)["shards"]
-    # A part alone must not read as a data set.
-    os.remove(path)
-    return entries
+    return take_entries(out, len(numbers))
