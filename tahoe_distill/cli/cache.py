@@ -1,5 +1,7 @@
 """Run the teacher once over the shards of a training configuration, and keep what it says for any number of runs."""
 
+from tahoe_distill.data.cache_record import PRECISIONS, STORABLE
+
 EXAMPLE = """tahoe-distill cache -f configs/70m.yaml --out runs/70m/cache
   composer -n 8 -m tahoe_distill.cli.main cache -f configs/70m.yaml --out runs/70m/cache
   composer scripts/distill.py -f configs/70m.yaml model.teacher.cache=runs/70m/cache"""
@@ -10,12 +12,12 @@ def add_arguments(parser):
     parser.add_argument("-f", "--file", dest="config", required=True, metavar="CONFIG", help="the run's YAML")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
     parser.add_argument("--out", metavar="FOLDER", help="folder to write (model.teacher.cache of the YAML)")
-    parser.add_argument("--precision", choices=("float16", "float32"), default="float16", help="(%(default)s)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float16", help="(%(default)s)")
     parser.add_argument(
         "--store",
         nargs="+",
         default=(),
-        choices=("expression", "mvc", "pooled"),
+        choices=STORABLE,
         help="answers to keep beside the cell embedding and what the objectives read",
     )
     parser.add_argument("--views", type=int, default=1, help="views of each training cell (%(default)s)")
@@ -29,12 +31,11 @@ def run(args):
     import os
     import shlex
 
-    from tahoe_distill.cli.defaults import merge
+    from tahoe_distill.cli.defaults import merge, teacher_cache
     from tahoe_distill.cli.distill import check
 
     config = merge(check(args.config, args.overrides), args.overrides)
-    teacher = config.get("model", {}).get("teacher")
-    folder = args.out or (teacher.get("cache") if hasattr(teacher, "get") else None)
+    folder = args.out or teacher_cache(config)
     if folder is None:
         raise ValueError("no folder to write the cache to; give --out FOLDER, or model.teacher.cache in the YAML")
     from tahoe_distill.training.caching import write_cache

@@ -3,6 +3,8 @@
 import logging
 import os
 
+from tahoe_distill.data.cache_record import CACHE_FILE
+
 log = logging.getLogger(__name__)
 
 
@@ -34,12 +36,17 @@ def step_callback(run):
     return [] if "distillation" in (run.get("callbacks") or {}) else ["callbacks.distillation={}"]
 
 
+def teacher_cache(run):
+    """The folder that ``model.teacher.cache`` names, or ``None``."""
+    teacher = (run.get("model") or {}).get("teacher")
+    return teacher.get("cache") if hasattr(teacher, "get") else None
+
+
 def cached_loaders(run):
     """The loaders' shares of the teacher cache that ``model.teacher.cache`` names."""
-    teacher = (run.get("model") or {}).get("teacher")
-    folder = teacher.get("cache") if hasattr(teacher, "get") else None
+    folder = teacher_cache(run)
     # Embeddings that were prepared with the cells are in the loaders' own shards.
-    if folder is None or not os.path.isfile(os.path.join(folder, "cache.json")):
+    if folder is None or not os.path.isfile(os.path.join(folder, CACHE_FILE)):
         return []
     settings = [] if "cache" in run.train_loader else [f"train_loader.cache={folder}/train"]
     loader = run.get("eval_loader")

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 CACHE_FILE = "cache.json"
 # There while a cache is being written; renamed when it is whole.
 PARTIAL_FILE = "cache.partial.json"
+# What a cache may keep beside the cell embedding, and in which number formats.
+STORABLE = ("expression", "mvc", "pooled")
+PRECISIONS = ("float16", "float32")
 _VERSION = 1
 
 

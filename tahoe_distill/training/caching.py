@@ -10,7 +10,14 @@ from composer.utils.device import get_device
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from tahoe_distill.data.cache_record import CacheRecord, seen_by_teacher, shards_digest, vocabulary_digest
+from tahoe_distill.data.cache_record import (
+    PRECISIONS,
+    STORABLE,
+    CacheRecord,
+    seen_by_teacher,
+    shards_digest,
+    vocabulary_digest,
+)
 from tahoe_distill.data.options import plain
 from tahoe_distill.objectives import Answers
 from tahoe_distill.objectives.positions import pool_shared
@@ -18,11 +25,10 @@ from tahoe_distill.teacher.cache import Split, begin, finish, write_parts
 from tahoe_distill.training.cached_teacher import NEVER
 from tahoe_distill.training.dataloader import read_sections
 from tahoe_distill.training.model import TahoeDistillModel
+from tahoe_distill.training.rank_zero import on_rank_zero
 
 log = logging.getLogger(__name__)
 
-STORABLE = ("expression", "mvc", "pooled")
-PRECISIONS = ("float16", "float32")
 # Ranks wait for the slowest one's last part.
 _PATIENCE_SECONDS = 24 * 3600
 
@@ -56,7 +62,7 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
     stored = ("cell", *(field for field in STORABLE if field in model.objectives.teacher_needs | set(store)))
     splits = list(_splits(config, views, part_cells))
     record = _record(config, model, splits, stored, precision)
-    left = _on_rank_zero(lambda: begin(folder, record, model.teacher.processor))
+    left = on_rank_zero(lambda: begin(folder, record, model.teacher.processor), "process 0 failed")
     if not left:
         log.warning("%s is whole already; nothing to do", folder)
         return record
@@ -68,7 +74,7 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
             write_parts(folder, split, answer, record, rank, world, bar.update)
     # The index lists the parts of all.
     dist.barrier()
-    _on_rank_zero(lambda: finish(folder, splits))
+    on_rank_zero(lambda: finish(folder, splits), "process 0 failed")
     return record
 
 
@@ -157,23 +163,6 @@ def _record(config, model, splits, stored, precision):
 def _cells(split, rank, world):
     """Cells of a split that fall to one process."""
     return sum(stop - start for number, (_, _, start, stop) in enumerate(split.parts()) if number % world == rank)
-
-
-def _on_rank_zero(work):
-    """Do something once; every process gets the result, or the reason why there is none."""
-    outcome = [None, None]
-    error = None
-    if dist.get_global_rank() == 0:
-        try:
-            outcome[0] = work()
-        except Exception as caught:  # Raised below, on every process: the others would wait for ever.
-            error, outcome[1] = caught, f"{type(caught).__name__}: {caught}"
-    dist.broadcast_object_list(outcome, src=0)
-    if error is not None:
-        raise error
-    if outcome[1] is not None:
-        raise RuntimeError(f"process 0 failed: {outcome[1]}")
-    return outcome[0]
 
 
 class _Answerer:

@@ -18,6 +18,7 @@ from tahoe_distill.models import Tx1Model
 
 from .best_student import BestSoFar
 from .eval_metrics import read_metrics
+from .rank_zero import on_rank_zero
 
 log = logging.getLogger(__name__)
 
@@ -150,19 +151,13 @@ class HFStudentCallback(CallbackWithConfig):
         model = state.model.module if state.is_model_ddp else state.model
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights = get_model_state_dict(model.student, options=options)
-        problem = None
-        if dist.get_global_rank() == 0:
-            try:
-                self._write(model, weights, folder, state, extra or {})
-                if push:
-                    _publish(folder, push)
-            except Exception as error:  # Raised below, on every rank: the others would wait for ever.
-                problem = error
-        problems = dist.all_gather_object(problem and f"{type(problem).__name__}: {problem}")
-        if problem is not None:
-            raise problem
-        if problems[0] is not None:
-            raise RuntimeError(f"rank 0 could not export the student: {problems[0]}")
+
+        def write():
+            self._write(model, weights, folder, state, extra or {})
+            if push:
+                _publish(folder, push)
+
+        on_rank_zero(write, "rank 0 could not export the student")
 
     def _write(self, model, weights, folder, state, extra):
         metrics = read_metrics(state) or self.metrics

@@ -77,9 +77,10 @@ class DistillationCallback(Callback):
 
 
 def _check_loaders(state):
-    evaluators = {evaluator.label: evaluator.dataloader.dataloader for evaluator in state.evaluators}
-    names = {label: "eval_loader" if label == "eval" else f"eval_loader {label!r}" for label in evaluators}
-    loaders = {names[label]: loader for label, loader in evaluators.items()}
+    loaders = {
+        "eval_loader" if e.label == "eval" else f"eval_loader {e.label!r}": e.dataloader.dataloader
+        for e in state.evaluators
+    }
     check_loaders(_model(state), state.train_dataloader, loaders)
 
 
