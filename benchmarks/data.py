@@ -24,8 +24,8 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from tahoe_distill.data.collator import Tx1Collator
-from tahoe_distill.data.prepare import prepare_shards
+from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 

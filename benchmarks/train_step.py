@@ -3,7 +3,7 @@
     python benchmarks/train_step.py [--adata pbmc1k.h5ad --vocab vocab.json] [--teacher 70m] [--student small]
 
 The parts run as plain loops: the teacher's forward pass; the student's forward pass, objectives, backward pass and
-optimizer, against answers that are there already. The steps run in Composer's Trainer with the callback `distillation`
+optimizer, against outputs that are there already. The steps run in Composer's Trainer with the callback `distillation`
 and gradient clipping, as `scripts/distill.py` runs them, with batches that are collated beforehand. All four take turns
 in one process. Without --adata the cells are the 700 of the quickstart. Weights are random; they cost the same.
 """
@@ -29,11 +29,11 @@ from torch.utils.data import DataLoader
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor, load_teacher
 from tahoe_distill.data import prepare_shards
 from tahoe_distill.evaluation.blood_cells import load_blood_cells
-from tahoe_distill.hub.release import write_release
+from tahoe_distill.teacher.release import write_release
 from tahoe_distill.training.caching import write_cache
+from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.dataloader import read_sections
 from tahoe_distill.training.model import TahoeDistillModel
-from tahoe_distill.training.steps_callback import DistillationCallback
 
 # Width, layers and heads of the releases, and of the built-in teacher.
 TEACHERS = {
@@ -151,23 +151,23 @@ class TeacherAlone:
 
     def run(self, batch):
         """One batch."""
-        return self.model.teacher.answer(batch, self.model.objectives.teacher_needs, False)
+        return self.model.teacher.forward(batch, self.model.objectives.teacher_needs, False)
 
 
 class StudentAlone(TeacherAlone):
-    """The student's step against answers that were computed before."""
+    """The student's step against outputs that were computed before."""
 
     def __init__(self, model, batches, args):
         super().__init__(model, batches, args)
         model.to("cuda" if args.device == "gpu" else "cpu")
         self.optimizer = DecoupledAdamW(model.parameters(), lr=1e-5)
         with get_precision_context(Precision(args.precision)):
-            self.answers = {id(batch): super(StudentAlone, self).run(batch) for batch in self.batches}
+            self.outputs = {id(batch): super(StudentAlone, self).run(batch) for batch in self.batches}
 
     def run(self, batch):
         """Forward, objectives, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, _ = self.model.objectives(self.model._ask_student(batch), self.answers[id(batch)], batch)
+        loss, _ = self.model.objectives(self.model._forward_student(batch), self.outputs[id(batch)], batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

@@ -66,7 +66,7 @@ def small_vocab():
 @pytest.fixture(scope="session")
 def small_teacher(tmp_path_factory, small_vocab):
     """Folder of a tiny random Tahoe-x1 in the release format, both heads included."""
-    from tahoe_distill.hub.release import write_release
+    from tahoe_distill.teacher.release import write_release
 
     torch.manual_seed(1)
     config = Tx1Config(

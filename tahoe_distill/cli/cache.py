@@ -1,6 +1,6 @@
 """Run the teacher once over the shards of a training configuration, and keep what it says for any number of runs."""
 
-from tahoe_distill.data.cache_record import PRECISIONS, STORABLE
+from tahoe_distill.cache.record import PRECISIONS, STORABLE
 
 EXAMPLE = """tahoe-distill cache -f configs/70m.yaml --out runs/70m/cache
   composer -n 8 -m tahoe_distill.cli.main cache -f configs/70m.yaml --out runs/70m/cache
@@ -18,7 +18,7 @@ def add_arguments(parser):
         nargs="+",
         default=(),
         choices=STORABLE,
-        help="answers to keep beside the cell embedding and what the objectives read",
+        help="outputs to keep beside the cell embedding and what the objectives read",
     )
     parser.add_argument("--views", type=int, default=1, help="views of each training cell (%(default)s)")
     parser.add_argument("--part-cells", type=int, default=8192, help="cells written at once (%(default)s)")

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from tahoe_distill.data.cache_record import CACHE_FILE
+from tahoe_distill.cache.record import CACHE_FILE
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import sys
 import yaml
 
 from tahoe_distill.cli.defaults import merge, with_defaults
-from tahoe_distill.training.preflight import prepare_run
+from tahoe_distill.training.resume.preflight import prepare_run
 
 # What Composer says about a checkpoint at the end of its run, which is no failure here.
 _NOTHING_LEFT = "No training would occur."

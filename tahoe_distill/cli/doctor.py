@@ -3,8 +3,8 @@
 The exit code is 1 where embedding would be meaningless, or where vectors differ by more than 1e-6.
 """
 
-from ..embedding import check_determinism, examine
-from ..embedding.determinism import TOLERANCE
+from tahoe_distill.embedding import check_determinism, examine
+from tahoe_distill.embedding.determinism import TOLERANCE
 
 EXAMPLE = """tahoe-distill doctor cells.h5ad --model runs/quickstart/hf
   tahoe-distill doctor determinism cells.h5ad --model runs/quickstart/hf"""

@@ -6,8 +6,8 @@ interrupted carries on when the same command is given again.
 
 import sys
 
-from ..embedding import embed_file
-from ..embedding.options import BACKENDS
+from tahoe_distill.embedding import embed_file
+from tahoe_distill.embedding.options import BACKENDS
 
 EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad"
 

@@ -70,7 +70,7 @@ def format_report(report):
 
 def _check_swap(report, threshold):
     if report.swap_macro_f1 is None:
-        raise ValueError("the swap test needs a student that answers in its teacher's space (projection_dim)")
+        raise ValueError("the swap test needs a student whose embedding lies in its teacher's space (projection_dim)")
     kept = report.swap_macro_f1 / report.teacher_macro_f1
     if kept < threshold:
         raise ValueError(

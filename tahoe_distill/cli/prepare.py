@@ -29,7 +29,7 @@ def add_arguments(parser):
 def run(args):
     """Prepare and print what was written."""
     # Imported here: streaming takes seconds, and `--help` must not.
-    from tahoe_distill.data.prepare import prepare_shards
+    from tahoe_distill.data.preparing.prepare import prepare_shards
 
     metadata = prepare_shards(
         args.inputs,

@@ -4,12 +4,12 @@ import importlib
 
 # Name -> module. Handed out lazily: collating must not pay for reading h5ad, nor preparing for the loader.
 _PUBLIC = {
-    "prepare_shards": "tahoe_distill.data.prepare",
-    "Tx1Collator": "tahoe_distill.data.collator",
-    "CellDataset": "tahoe_distill.data.dataset",
-    "CellStream": "tahoe_distill.data.stream",
-    "ShardError": "tahoe_distill.data.shard_reader",
-    "safe_loads": "tahoe_distill.data.safe_pickle",
+    "prepare_shards": "tahoe_distill.data.preparing.prepare",
+    "Tx1Collator": "tahoe_distill.data.collating.collator",
+    "CellDataset": "tahoe_distill.data.shards.dataset",
+    "CellStream": "tahoe_distill.data.shards.stream",
+    "ShardError": "tahoe_distill.data.shards.reader",
+    "safe_loads": "tahoe_distill.data.shards.safe_pickle",
 }
 
 __all__ = list(_PUBLIC)

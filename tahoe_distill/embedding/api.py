@@ -6,13 +6,13 @@ import numpy as np
 from scipy import sparse
 from tqdm.auto import tqdm
 
-from .loading import is_path, load_student
-from .options import Options
-from .pipeline import Job, run_windows
-from .prepare import Tally, drug_numbers, match_genes, provenance
-from .source import MemorySource, check_values
+from tahoe_distill.embedding.loading import is_path, load_student
+from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.pipeline import Job, run_windows
+from tahoe_distill.embedding.prepare import Tally, drug_numbers, match_genes, provenance
+from tahoe_distill.embedding.source import MemorySource, check_values
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def embed(
@@ -165,6 +165,6 @@ def _writable(adata, copy):
             )
         return adata.copy()
     if adata.is_view:
-        logger.warning("adata is a view of another AnnData and becomes an object of its own")
+        log.warning("adata is a view of another AnnData and becomes an object of its own")
         adata._init_as_actual(adata.copy())
     return adata

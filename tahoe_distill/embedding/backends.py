@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from .encoder import CellEncoder
+from tahoe_distill.embedding.encoder import CellEncoder
 
 
 def build_backend(name, model, processor, normalize=True):
@@ -41,13 +41,13 @@ def quantize_encoder(encoder):
 
 
 def _onnx(encoder):
-    from .onnx import OnnxEncoder
+    from tahoe_distill.embedding.onnx import OnnxEncoder
 
     return OnnxEncoder.from_encoder(encoder)
 
 
 def _onnx_int8(encoder):
-    from .onnx import OnnxEncoder
+    from tahoe_distill.embedding.onnx import OnnxEncoder
 
     return OnnxEncoder.from_encoder(encoder, quantize=True)
 

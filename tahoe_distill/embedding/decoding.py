@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .api import _writable
-from .engine import Engine
-from .loading import is_path, load_student
-from .options import Options
-from .prepare import drug_numbers, match_genes
-from .source import MemorySource, check_values
+from tahoe_distill.embedding.api import _writable
+from tahoe_distill.embedding.engine import Engine
+from tahoe_distill.embedding.loading import is_path, load_student
+from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.prepare import drug_numbers, match_genes
+from tahoe_distill.embedding.source import MemorySource, check_values
 
 HEADS = ("mvc", "expression")
 

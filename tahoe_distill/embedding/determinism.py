@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import anndata
 import numpy as np
 
-from .api import embed
-from .loading import load_student
-from .source import FileSource
+from tahoe_distill.embedding.api import embed
+from tahoe_distill.embedding.loading import load_student
+from tahoe_distill.embedding.source import FileSource
 
 TOLERANCE = 1e-6
 

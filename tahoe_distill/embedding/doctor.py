@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engine import Engine
-from .gene_ids import describe_genes
-from .loading import load_student
-from .options import Options
-from .source import FileSource
-from .survey import survey_cells
+from tahoe_distill.embedding.engine import Engine
+from tahoe_distill.embedding.gene_ids import describe_genes
+from tahoe_distill.embedding.loading import load_student
+from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.source import FileSource
+from tahoe_distill.embedding.survey import survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 

@@ -6,7 +6,7 @@ Shapes: C cells, G genes (positions), D width, H heads, K width of a head, E wid
 import torch
 from torch import nn
 
-from ..models.modeling_tx1 import attention_pattern
+from tahoe_distill.models.modeling_tx1 import attention_pattern
 
 
 class CellEncoder(nn.Module):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .backends import build_backend
-from .batches import CPU_TOKENS, GPU_TOKENS, plan_batches
-from .devices import choose_dtype
-from .inspection import GeneMeans, cls_attention
+from tahoe_distill.embedding.backends import build_backend
+from tahoe_distill.embedding.batches import CPU_TOKENS, GPU_TOKENS, plan_batches
+from tahoe_distill.embedding.devices import choose_dtype
+from tahoe_distill.embedding.inspection import GeneMeans, cls_attention
 
 
 @dataclass
@@ -32,18 +32,18 @@ class Engine:
     """A model made ready on a device.
 
     Args:
-        model: A ``Tx1Model``; where it must move or change precision it is copied, unless it is ``ours``.
+        model: A ``Tx1Model``; where it must move or change precision it is copied, unless it is ``owned``.
         processor: Its ``Tx1Processor``.
         options: An :class:`~tahoe_distill.embedding.options.Options`.
         device: A ``torch.device``.
-        ours: Whether the model was loaded for this engine alone.
+        owned: Whether the model was loaded for this engine alone.
     """
 
-    def __init__(self, model, processor, options, device, ours=False):
+    def __init__(self, model, processor, options, device, owned=False):
         dtype, weight = choose_dtype(options.dtype, device), next(model.parameters())
         here = weight.device.type == device.type and device.index in (None, weight.device.index)
         if not here or weight.dtype != dtype:
-            model = (model if ours else copy.deepcopy(model)).to(device=device, dtype=dtype)
+            model = (model if owned else copy.deepcopy(model)).to(device=device, dtype=dtype)
         self.model = model
         self.processor = processor
         self.options = options

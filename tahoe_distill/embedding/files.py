@@ -5,16 +5,16 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .api import add_genes, gene_table
-from .loading import is_path, load_student
-from .options import Options
-from .output import check_output, write_output
-from .partial import PartialResult, drop_partial, folder_of
-from .pipeline import Job, run_windows
-from .prepare import Tally, drug_numbers, match_genes, provenance
-from .source import FileSource, check_values
+from tahoe_distill.embedding.api import add_genes, gene_table
+from tahoe_distill.embedding.loading import is_path, load_student
+from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.output import check_output, write_output
+from tahoe_distill.embedding.partial import PartialResult, drop_partial, folder_of
+from tahoe_distill.embedding.pipeline import Job, run_windows
+from tahoe_distill.embedding.prepare import Tally, drug_numbers, match_genes, provenance
+from tahoe_distill.embedding.source import FileSource, check_values
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def embed_file(
@@ -99,7 +99,7 @@ def _run(job, source, partial, progress):
     tally.empty, tally.full = partial.state["cells_empty"], partial.state["cells_at_context"]
     genes = partial.genes() if job.options.genes else None
     if partial.windows:
-        logger.warning("carrying on after %d of %d cells", windows[partial.windows - 1][1], source.n_obs)
+        log.warning("carrying on after %d of %d cells", windows[partial.windows - 1][1], source.n_obs)
     left = windows[partial.windows :]
     done = left[0][0] if left else source.n_obs
     with tqdm(total=source.n_obs, initial=done, unit="cell", disable=not progress) as bar:

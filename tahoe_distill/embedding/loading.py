@@ -6,9 +6,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..models import Tx1Model, Tx1Processor
+from tahoe_distill.models import Tx1Model, Tx1Processor
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def load_student(source):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .encoder import CellEncoder
+from tahoe_distill.embedding.encoder import CellEncoder
 
 OPSET = 17
 

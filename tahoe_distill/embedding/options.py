@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .batches import check_batch_size
-from .devices import choose_device, choose_dtype
+from tahoe_distill.embedding.batches import check_batch_size
+from tahoe_distill.embedding.devices import choose_device, choose_dtype
 
 BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
 

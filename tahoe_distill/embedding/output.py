@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .source import open_store, open_zarr
+from tahoe_distill.embedding.source import open_store, open_zarr
 
 try:
     from anndata.io import write_elem

@@ -1,11 +1,12 @@
 """Results of an unfinished run beside the output: what survives a kill, and what a rerun carries on from."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+
+from tahoe_distill.files import replace_text
 
 STATE = "state.json"
 VECTORS = "vectors.f32"
@@ -99,13 +100,3 @@ def drop_partial(folder):
     """Delete a folder of partial results, if there is one."""
     if Path(folder).is_dir():
         shutil.rmtree(folder)
-
-
-def replace_text(path, text):
-    """Write a file so that a reader, even after a crash, finds the old or the new text and nothing between."""
-    temporary = path.with_suffix(".new")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

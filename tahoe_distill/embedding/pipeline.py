@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from .engine import Engine
+from tahoe_distill.embedding.engine import Engine
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Job:
         tokens: (n_vars,) token of each column, -1 where unknown.
         options: An :class:`~tahoe_distill.embedding.options.Options`.
         drug_ids: (n_obs,) drug numbers, for a model with a drug token.
-        ours: Whether the model was loaded for this job alone.
+        owned: Whether the model was loaded for this job alone.
     """
 
     model: object
@@ -34,7 +34,7 @@ class Job:
     tokens: np.ndarray
     options: object
     drug_ids: np.ndarray | None = None
-    ours: bool = False
+    owned: bool = False
 
 
 def run_windows(job, read, windows, on_cells=None):
@@ -50,7 +50,7 @@ def run_windows(job, read, windows, on_cells=None):
     with contextlib.ExitStack() as stack:
         encoded = _encode_ahead(job, read, windows, stack)
         if len(places) == 1:
-            engine = Engine(job.model, job.processor, job.options, places[0], job.ours)
+            engine = Engine(job.model, job.processor, job.options, places[0], job.owned)
             for window, cells in encoded:
                 yield window, cells, engine.window(cells, _drugs(job, window), on_cells)
         else:
@@ -166,7 +166,7 @@ def _start_engine(model, processor, options, place, threads):
     # Ctrl-C reaches the whole group; the parent decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _worker["engine"] = Engine(model, processor, options, torch.device(place), ours=True)
+    _worker["engine"] = Engine(model, processor, options, torch.device(place), owned=True)
 
 
 def _compute_in_worker(packed, drug_ids):

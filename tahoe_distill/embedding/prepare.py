@@ -5,10 +5,10 @@ import logging
 
 import numpy as np
 
-from .. import __version__
-from .gene_ids import describe_genes
+from tahoe_distill import __version__
+from tahoe_distill.embedding.gene_ids import describe_genes
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def match_genes(processor, source, gene_key=None):
@@ -25,7 +25,7 @@ def match_genes(processor, source, gene_key=None):
         raise ValueError(f"{error}. {describe_genes(_names(source.genes, gene_key)).advice}") from error
     share = float((tokens >= 0).mean())
     if share < 0.5:
-        logger.warning("only %.1f %% of the %d genes are in the vocabulary", 100 * share, tokens.size)
+        log.warning("only %.1f %% of the %d genes are in the vocabulary", 100 * share, tokens.size)
     return tokens
 
 
@@ -49,9 +49,7 @@ def drug_numbers(processor, source, drug_key=None):
     names = [str(name) for name in source.obs_column(drug_key)]
     unknown = sorted({name for name in names if name not in table})
     if unknown:
-        logger.warning(
-            "%d drugs are unknown to the model and count as no drug: %s", len(unknown), ", ".join(unknown[:5])
-        )
+        log.warning("%d drugs are unknown to the model and count as no drug: %s", len(unknown), ", ".join(unknown[:5]))
     return np.array([table.get(name, 0) for name in names], dtype=np.int64)
 
 
@@ -114,7 +112,7 @@ class Tally:
     def report(self):
         """Log a warning about empty cells; return the counts as a dict."""
         if self.empty:
-            logger.warning(
+            log.warning(
                 "%d cells express no gene of the vocabulary; they all got the vector of an empty cell", self.empty
             )
         return {"cells_empty": self.empty, "cells_at_context": self.full}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ..models import GeneVocab, Tx1Processor
-from .prepare import drug_numbers, match_genes
-from .source import MemorySource, check_values
+from tahoe_distill.embedding.prepare import drug_numbers, match_genes
+from tahoe_distill.embedding.source import MemorySource, check_values
+from tahoe_distill.models import GeneVocab, Tx1Processor
 
 
 class TahoePreprocessor:

@@ -13,7 +13,7 @@ try:
 except ImportError:  # anndata before 0.11 kept them elsewhere
     from anndata.experimental import read_elem, sparse_dataset
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Values that one step of the check for NaN and negative counts looks at.
 _CHECK_STEP = 1 << 24
@@ -113,7 +113,7 @@ class FileSource:
         if kind == "csr_matrix":
             return sparse_dataset(element), "csr"
         if kind == "csc_matrix":
-            logger.warning(
+            log.warning(
                 "%s is stored by columns (csc), so all of it is loaded into memory; to read it in pieces, store it by "
                 "rows: adata.X = adata.X.tocsr()",
                 self.path,

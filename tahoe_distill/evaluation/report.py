@@ -15,7 +15,7 @@ KEY = "X_evaluated"
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found; cosines are ``None`` when the student answers in a space of its own."""
+    """What an evaluation found; cosines are ``None`` when the student embeds in a space of its own."""
 
     cells: int
     teacher_parameters: int

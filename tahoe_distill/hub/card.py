@@ -4,11 +4,10 @@ import json
 
 import torch
 
+from tahoe_distill.hub.card_metadata import has_apache_teacher, metadata, teacher_source
+from tahoe_distill.hub.comparison import comparison_table, format_value
+from tahoe_distill.hub.records import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, read_record, read_versions
 from tahoe_distill.models import Tx1Config, Tx1Model
-
-from .card_metadata import has_apache_teacher, metadata, teacher_source
-from .comparison import comparison_table, format_value
-from .records import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, read_record, read_versions
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"

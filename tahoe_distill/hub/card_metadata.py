@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from .comparison import is_number
+from tahoe_distill.hub.comparison import is_number
 
 # Teachers whose weights are published under the Apache License 2.0; of another teacher the licence is not known here.
 _APACHE_TEACHERS = ("tahoebio/", "tx1-nano")

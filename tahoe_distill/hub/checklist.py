@@ -6,13 +6,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
-
-from .card import card_of_folder
-from .comparison import is_number
-from .export import CODE_FILES
-from .golden import GOLDEN_FILE
-from .records import (
+from tahoe_distill.hub.card import card_of_folder
+from tahoe_distill.hub.comparison import is_number
+from tahoe_distill.hub.export import CODE_FILES
+from tahoe_distill.hub.golden import GOLDEN_FILE
+from tahoe_distill.hub.records import (
     BEST_FILE,
     CARD_FILE,
     CONFIG_FILE,
@@ -21,6 +19,7 @@ from .records import (
     VERSIONS_FILE,
     read_record,
 )
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 
 _KNOWN_FILES = {
     *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, BEST_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),

@@ -1,6 +1,5 @@
 """Writing a model folder that `AutoModel.from_pretrained` loads with plain torch and transformers."""
 
-import contextlib
 import copy
 import json
 import os
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 
 import tahoe_distill.models as models_package
-
-from .golden import GOLDEN_FILE, golden_text
+from tahoe_distill.files import finished_folder
+from tahoe_distill.hub.golden import GOLDEN_FILE, golden_text
 
 CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py")
 _AUTO_MAP = {"AutoConfig": "configuration_tx1.Tx1Config", "AutoModel": "modeling_tx1.Tx1Model"}
@@ -36,32 +35,6 @@ with torch.no_grad():
 
 class ExportMismatchError(RuntimeError):
     """A folder just written does not give the outputs of the model it was written from."""
-
-
-@contextlib.contextmanager
-def finished_folder(folder, overwrite=False):
-    """A temporary sibling of ``folder`` to write into, renamed to it when the block ends well and removed otherwise.
-
-    Args:
-        folder: The folder to appear.
-        overwrite: Replace a folder of that name, at the very end: a failure leaves the old one.
-
-    Raises:
-        FileExistsError: When ``folder`` exists already and ``overwrite`` is off.
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already; remove it or choose another output folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_model_folder(model, processor, folder, extra_files=None, verify=False, overwrite=False):
@@ -102,7 +75,7 @@ def _set_auto_map(path):
 
 
 def probe_batch(config, cells=4, genes=24, seed=0):
-    """A small made-up batch that any model of this configuration can answer, as NumPy arrays by argument name."""
+    """A small made-up batch for any model of this configuration, as NumPy arrays by argument name."""
     rng = np.random.default_rng(seed)
     genes = max(1, min(genes, config.vocab_size - 3, config.context_length - 2))
     special = [config.cls_token_id] + ([config.drug_token_id] if config.num_drugs else [])
@@ -137,14 +110,14 @@ def verify_model_folder(model, folder, tolerance=1e-5):
     batch = probe_batch(model.config)
     expected = embed_probe(model, batch)
     with tempfile.TemporaryDirectory() as scratch:
-        probe, answer = Path(scratch) / "probe.npz", Path(scratch) / "answer.npy"
+        probe, output = Path(scratch) / "probe.npz", Path(scratch) / "output.npy"
         np.savez(probe, **batch)
         environment = clean_environment(scratch)
-        command = [sys.executable, "-c", _PROBE, str(Path(folder).resolve()), str(probe), str(answer)]
+        command = [sys.executable, "-c", _PROBE, str(Path(folder).resolve()), str(probe), str(output)]
         done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ExportMismatchError(f"{folder} does not load in a fresh process:\n{done.stderr[-2000:]}")
-        found = np.load(answer)
+        found = np.load(output)
     scale = np.abs(expected).max()
     difference = float(np.abs(found - expected).max() / scale) if found.shape == expected.shape else float("inf")
     if not difference <= tolerance:

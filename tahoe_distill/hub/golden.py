@@ -1,42 +1,42 @@
-"""Golden vectors: a few inputs of a model and its answers to them, kept beside its weights."""
+"""Golden vectors: a few inputs of a model and its outputs to them, kept beside its weights."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from .records import read_record
+from tahoe_distill.hub.records import read_record
 
 GOLDEN_FILE = "golden.json"
 TOLERANCE = 1e-5
 
 
 class GoldenMismatchError(RuntimeError):
-    """A model's answers to the golden inputs are not the recorded ones."""
+    """A model's outputs to the golden inputs are not the recorded ones."""
 
 
-def golden_text(batch, answers):
-    """JSON text of inputs and answers.
+def golden_text(batch, outputs):
+    """JSON text of inputs and outputs.
 
     Args:
         batch: Argument name to NumPy array.
-        answers: The model's ``pooler_output`` (C, e) for it.
+        outputs: The model's ``pooler_output`` (C, e) for it.
 
     Raises:
-        GoldenMismatchError: When an answer is not a finite number.
+        GoldenMismatchError: When an output is not a finite number.
     """
-    if not np.isfinite(answers).all():
-        place = np.argwhere(~np.isfinite(answers))[0]
+    if not np.isfinite(outputs).all():
+        place = np.argwhere(~np.isfinite(outputs))[0]
         raise GoldenMismatchError(
-            f"the model answers {answers[tuple(place)]} for value {place[1]} of test cell {place[0]}, expected a "
+            f"the model gives {outputs[tuple(place)]} for value {place[1]} of test cell {place[0]}, expected a "
             "finite number; its weights are damaged or its training diverged"
         )
     inputs = {name: {"dtype": str(array.dtype), "values": array.tolist()} for name, array in batch.items()}
-    return json.dumps({"inputs": inputs, "pooler_output": answers.astype(np.float32).tolist()}) + "\n"
+    return json.dumps({"inputs": inputs, "pooler_output": outputs.astype(np.float32).tolist()}) + "\n"
 
 
 def read_golden(folder):
-    """Inputs by argument name and answers, as NumPy arrays, of a folder with golden vectors.
+    """Inputs by argument name and outputs, as NumPy arrays, of a folder with golden vectors.
 
     Raises:
         ValueError: When the file is absent or damaged.
@@ -53,12 +53,12 @@ def read_golden(folder):
 
 
 def require_equal(found, expected, what, tolerance=TOLERANCE):
-    """Compare answers with golden ones.
+    """Compare outputs with golden ones.
 
     Args:
-        found: Answers (C, e) to judge.
-        expected: Golden answers (C, e).
-        what: Whose answers they are, for the message.
+        found: Outputs (C, e) to judge.
+        expected: Golden outputs (C, e).
+        what: Whose outputs they are, for the message.
         tolerance: Largest difference allowed, relative to the largest golden value.
 
     Returns:
@@ -68,9 +68,9 @@ def require_equal(found, expected, what, tolerance=TOLERANCE):
         GoldenMismatchError: With both numbers, when they differ.
     """
     if found.shape != expected.shape:
-        raise GoldenMismatchError(f"{what} answers with shape {found.shape}, the golden vectors have {expected.shape}")
+        raise GoldenMismatchError(f"{what} outputs shape {found.shape}, the golden vectors have {expected.shape}")
     distance = np.abs(found - expected)
-    # A NaN answer has no distance, and counts as the largest.
+    # A NaN output has no distance, and counts as the largest.
     distance[np.isnan(distance)] = np.inf
     worst = np.unravel_index(distance.argmax(), distance.shape)
     difference = float(distance[worst] / max(np.abs(expected).max(), np.finfo(np.float32).tiny))

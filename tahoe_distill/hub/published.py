@@ -1,4 +1,4 @@
-"""What is on the hub: the facts of the published revision, and the proof that a revision answers as it should."""
+"""What is on the hub: the facts of the published revision, and the proof that it gives the outputs it should."""
 
 import subprocess
 import sys
@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from .export import clean_environment
-from .golden import GoldenMismatchError, require_equal
-from .records import CONFIG_FILE, METRICS_FILE, VERSIONS_FILE, read_record
+from tahoe_distill.hub.export import clean_environment
+from tahoe_distill.hub.golden import GoldenMismatchError, require_equal
+from tahoe_distill.hub.records import CONFIG_FILE, METRICS_FILE, VERSIONS_FILE, read_record
 
-# Runs in a fresh interpreter: downloads one commit and answers the golden inputs with the code published there.
+# Runs in a fresh interpreter: downloads one commit and runs the golden inputs with the code published there.
 _READER = """
 import sys
 import numpy as np, torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModel
-repo, revision, cache, probe, answer = sys.argv[1:]
+repo, revision, cache, probe, output = sys.argv[1:]
 torch.set_num_threads(1)
 folder = snapshot_download(repo, revision=revision, cache_dir=cache)
 model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval().float()
 inputs = np.load(probe)
 with torch.no_grad():
     batch = {name: torch.from_numpy(inputs[name]) for name in inputs.files}
-    np.save(answer, model(**batch).pooler_output.numpy())
+    np.save(output, model(**batch).pooler_output.numpy())
 """
 
 
@@ -83,27 +83,27 @@ def _published_record(api, repo_id, sha, name, kind, scratch):
     return read_record(Path(path).parent, name, kind)
 
 
-def verify_published(api, repo_id, sha, batch, answers):
-    """Load a published commit in a fresh process and compare its answers with the golden ones.
+def verify_published(api, repo_id, sha, batch, outputs):
+    """Load a published commit in a fresh process and compare its outputs with the golden ones.
 
     Args:
         api: A ``huggingface_hub.HfApi``.
         repo_id: The repository.
         sha: The commit.
         batch: Golden inputs, NumPy arrays by argument name.
-        answers: Golden answers (C, e).
+        outputs: Golden outputs (C, e).
 
     Returns:
         The largest difference, relative to the largest golden value.
 
     Raises:
-        GoldenMismatchError: When the revision does not load, or answers otherwise.
+        GoldenMismatchError: When the revision does not load, or gives other outputs.
     """
     what = f"{repo_id} at commit {sha}"
     with tempfile.TemporaryDirectory() as scratch:
-        probe, answer = Path(scratch) / "probe.npz", Path(scratch) / "answer.npy"
+        probe, output = Path(scratch) / "probe.npz", Path(scratch) / "output.npy"
         np.savez(probe, **batch)
-        places = (Path(scratch) / "cache", probe, answer)
+        places = (Path(scratch) / "cache", probe, output)
         command = [sys.executable, "-c", _READER, repo_id, sha, *map(str, places)]
         done = subprocess.run(
             command, cwd=scratch, env=_online_environment(api, scratch), capture_output=True, text=True, check=False
@@ -113,9 +113,9 @@ def verify_published(api, repo_id, sha, batch, answers):
                 f"{what} was published, but does not load in a fresh process; delete the commit or push again:\n"
                 f"{done.stderr[-2000:]}"
             )
-        found = np.load(answer)
+        found = np.load(output)
     try:
-        return require_equal(found, answers, what)
+        return require_equal(found, outputs, what)
     except GoldenMismatchError as error:
         raise GoldenMismatchError(
             f"{error}; what was uploaded is not what can be downloaded, so revert that commit and push again"

@@ -8,17 +8,24 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
+from tahoe_distill.hub.checklist import require_complete
+from tahoe_distill.hub.comparison import NotBetterError, find_metric, require_better
+from tahoe_distill.hub.export import embed_probe, probe_batch
+from tahoe_distill.hub.golden import GOLDEN_FILE, golden_text, read_golden, require_equal
+from tahoe_distill.hub.published import read_published, verify_published
+from tahoe_distill.hub.records import (
+    CARD_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    VERSIONS_FILE,
+    next_versions,
+    read_record,
+    to_json,
+)
 from tahoe_distill.models import Tx1Model
 
-from .card import PLACEHOLDER, card_of_folder
-from .checklist import require_complete
-from .comparison import NotBetterError, find_metric, require_better
-from .export import embed_probe, probe_batch
-from .golden import GOLDEN_FILE, golden_text, read_golden, require_equal
-from .published import read_published, verify_published
-from .records import CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, VERSIONS_FILE, next_versions, read_record, to_json
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Weights of an earlier version under other names would be loaded in place of the new ones.
 _STALE_WEIGHTS = ["model*.safetensors", "model.safetensors.index.json", "pytorch_model*"]
@@ -66,15 +73,15 @@ def push_folder(folder, repo_id, only_if_better=None, private=False, dry_run=Fal
         raise ValueError(f"{repo_id} exists and is public, but a private push was asked for; choose another repository")
     if published.has_model and only_if_better is not None:
         require_better(metrics, published.metrics, only_if_better)
-    batch, answers = _golden(folder)
+    batch, outputs = _golden(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        _stage(folder, Path(scratch), repo_id, published, batch, answers)
+        _stage(folder, Path(scratch), repo_id, published, batch, outputs)
         files = tuple(sorted(path.name for path in Path(scratch).iterdir()))
         if dry_run:
             return PushReport(repo_id, files)
         commit = _upload(api, scratch, repo_id, private, published.sha)
-    difference = verify_published(api, repo_id, commit.oid, batch, answers)
-    logger.info("published %s at commit %s, golden vectors within %.1e", repo_id, commit.oid, difference)
+    difference = verify_published(api, repo_id, commit.oid, batch, outputs)
+    log.info("published %s at commit %s, golden vectors within %.1e", repo_id, commit.oid, difference)
     return PushReport(repo_id, files, commit.oid, str(commit.commit_url), difference)
 
 
@@ -106,20 +113,20 @@ def check_push_settings(settings, where):
 
 
 def _golden(folder):
-    """Golden inputs and answers: those of the export where it left some, and in any case what the folder answers."""
+    """Golden inputs and outputs: those of the export where it left some, and in any case what the folder outputs."""
     model = Tx1Model.from_pretrained(folder).float().eval()
     batch, recorded = read_golden(folder) if (folder / GOLDEN_FILE).exists() else (probe_batch(model.config), None)
-    answers = embed_probe(model, batch)
+    outputs = embed_probe(model, batch)
     if recorded is not None:
-        require_equal(answers, recorded, f"{folder} as it is now")
-    return batch, answers
+        require_equal(outputs, recorded, f"{folder} as it is now")
+    return batch, outputs
 
 
-def _stage(folder, stage, repo_id, published, batch, answers):
+def _stage(folder, stage, repo_id, published, batch, outputs):
     """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the three that a push writes."""
     metrics = read_record(folder, METRICS_FILE)
     written = {
-        GOLDEN_FILE: golden_text(batch, answers),
+        GOLDEN_FILE: golden_text(batch, outputs),
         VERSIONS_FILE: to_json(
             next_versions(
                 published.versions,
@@ -142,7 +149,7 @@ def _card(folder, stage, repo_id, previous):
     text = (folder / CARD_FILE).read_text(encoding="utf-8")
     if text == card_of_folder(folder):
         return card_of_folder(stage, repo_id, previous)
-    logger.warning("%s was edited by hand: it is published as it is, with the repository's name filled in", CARD_FILE)
+    log.warning("%s was edited by hand: it is published as it is, with the repository's name filled in", CARD_FILE)
     return text.replace(PLACEHOLDER, repo_id)
 
 

@@ -5,12 +5,12 @@ has seen nothing to compare returns 0.0, never NaN, so that it poisons neither a
 then 0 (``cells`` for a metric that keeps the embeddings).
 """
 
-from .centered_cosine import CenteredCosine
-from .knn_overlap import KNNOverlap
-from .masked_expression_mse import MaskedExpressionMSE
-from .masked_spearman import MaskedSpearman
-from .mean_cosine import MeanCosine
-from .normalized_mse import NormalizedMSE
+from tahoe_distill.metrics.centered_cosine import CenteredCosine
+from tahoe_distill.metrics.knn_overlap import KNNOverlap
+from tahoe_distill.metrics.masked_expression_mse import MaskedExpressionMSE
+from tahoe_distill.metrics.masked_spearman import MaskedSpearman
+from tahoe_distill.metrics.mean_cosine import MeanCosine
+from tahoe_distill.metrics.normalized_mse import NormalizedMSE
 
 __all__ = [
     "CenteredCosine",

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from .running_mean import check_pair
+from tahoe_distill.metrics.running_mean import check_pair
 
 
 class EmbeddingPairs(Metric):

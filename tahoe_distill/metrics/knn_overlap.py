@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .embedding_pairs import EmbeddingPairs
+from tahoe_distill.metrics.embedding_pairs import EmbeddingPairs
 
 _CHUNK = 1024
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .running_mean import RunningMean
+from tahoe_distill.metrics.running_mean import RunningMean
 
 
 class MaskedExpressionMSE(RunningMean):

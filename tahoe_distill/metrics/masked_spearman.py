@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .masked_expression_mse import check_masked
-from .running_mean import RunningMean
+from tahoe_distill.metrics.masked_expression_mse import check_masked
+from tahoe_distill.metrics.running_mean import RunningMean
 
 
 class MaskedSpearman(RunningMean):

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from .running_mean import RunningMean, check_pair
+from tahoe_distill.metrics.running_mean import RunningMean, check_pair
 
 
 class NormalizedMSE(RunningMean):

@@ -27,8 +27,8 @@ class Tx1Config(PretrainedConfig):
         max_value: Expression values are clipped to this before they are encoded.
         pooling: How a cell embedding is made from the positions: ``cls``, ``avg-pool`` (upstream's mean, padding
             counted), ``w-pool`` (weighted, L2-normalised), ``mean`` or ``max`` (padding excluded).
-        projection_dim: Width of the cell embedding when a linear map follows the pooling, so that a student answers
-            in its teacher's space; ``None`` leaves the model's own width.
+        projection_dim: Width of the cell embedding when a linear map follows the pooling, so that a student's
+            embedding lies in its teacher's space; ``None`` leaves the model's own width.
         masked_attention: The pretraining rule of the 70m and 1b releases: a masked gene is seen by itself alone.
         expression_head_layers: Hidden layers of the expression head; ``None`` for no head.
         expression_head_act: Activation between them.

@@ -1,20 +1,20 @@
 """The terms of the distillation loss: one a file, chosen and weighted under ``model.objectives`` in the YAML."""
 
-from .base import Answers, LearnedMap, Objective, Shapes
-from .classification import Classification
-from .cosine import Cosine
-from .expression import Expression
-from .gene import Gene
-from .hidden import Hidden
-from .kl import KullbackLeibler
-from .mse import MeanSquaredError
-from .objective_set import ObjectiveSet
-from .registry import build_objectives, find_objective, objective_names, register_objective
-from .relational import Relational
-from .schedules import Schedule, Scheduled, parse_schedule, stage_table
+from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes
+from tahoe_distill.objectives.classification import Classification
+from tahoe_distill.objectives.cosine import Cosine
+from tahoe_distill.objectives.expression import Expression
+from tahoe_distill.objectives.gene import Gene
+from tahoe_distill.objectives.hidden import Hidden
+from tahoe_distill.objectives.kl import KullbackLeibler
+from tahoe_distill.objectives.mse import MeanSquaredError
+from tahoe_distill.objectives.objective_set import ObjectiveSet
+from tahoe_distill.objectives.registry import build_objectives, find_objective, objective_names, register_objective
+from tahoe_distill.objectives.relational import Relational
+from tahoe_distill.objectives.schedules import Schedule, Scheduled, parse_schedule, stage_table
 
 __all__ = [
-    "Answers",
+    "Outputs",
     "Classification",
     "Cosine",
     "Expression",

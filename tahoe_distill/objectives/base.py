@@ -13,8 +13,8 @@ NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "logits", "la
 
 
 @dataclass(kw_only=True)
-class Answers:
-    """One model's view of a batch and what it said; ``None`` where it was not asked.
+class Outputs:
+    """One model's view of a batch and its outputs; ``None`` where none were wanted.
 
     ``gene_ids`` and ``seen`` may be missing only where nothing but ``cell`` or ``logits`` is given, as from a cache.
 
@@ -98,10 +98,10 @@ class Objective(nn.Module):
 
     @property
     def teacher_needs(self) -> frozenset[str]:
-        """Fields of the teacher's answers that it reads."""
+        """Fields of the teacher's outputs that it reads."""
         return self.needs - {"labels", "masks"} if self.needs_teacher else frozenset()
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         """The unweighted term.
 
         Args:
@@ -114,24 +114,24 @@ class Objective(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward(student, teacher, batch)")
 
-    def student_answer(self, answers: Answers, field: str) -> Tensor:
-        """Field of the student's answers, in float32.
+    def student_output(self, outputs: Outputs, field: str) -> Tensor:
+        """Field of the student's outputs, in float32.
 
         Raises:
             ValueError: When the student was not asked for it.
         """
-        return self._answer(answers, field, "student").float()
+        return self._output(outputs, field, "student").float()
 
-    def teacher_answer(self, answers: Answers | None, field: str) -> Tensor:
-        """Field of the teacher's answers, detached, in float32.
+    def teacher_output(self, outputs: Outputs | None, field: str) -> Tensor:
+        """Field of the teacher's outputs, detached, in float32.
 
         Raises:
             ValueError: When there is no teacher or it was not asked for the field.
         """
-        return self._answer(answers, field, "teacher").detach().float()
+        return self._output(outputs, field, "teacher").detach().float()
 
-    def _answer(self, answers, field, who):
-        value = None if answers is None else getattr(answers, field)
+    def _output(self, outputs, field, who):
+        value = None if outputs is None else getattr(outputs, field)
         if value is None:
             raise ValueError(
                 f"objective {self.name!r} needs {field!r} of the {who}, which was not given; have the {who} return it "

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Answers, Objective, Shapes
-from .registry import register_objective
+from tahoe_distill.objectives.base import Objective, Outputs, Shapes
+from tahoe_distill.objectives.registry import register_objective
 
 _IGNORED = -100
 
@@ -47,15 +47,15 @@ class Classification(Objective):
             raise ValueError(f"there must be at least 2 classes to tell apart, found {self.num_classes}")
         self.head = nn.Linear(shapes.student_embedding, self.num_classes)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         logits = self.logits(student)
         target = self.targets(batch, logits.device)
         total = F.cross_entropy(logits, target, ignore_index=_IGNORED, reduction="sum")
         return total / target.ne(_IGNORED).sum().clamp(min=1)
 
-    def logits(self, student: Answers) -> Tensor:
+    def logits(self, student: Outputs) -> Tensor:
         """(C, K) in float32, in the order of ``labels``."""
-        return self.head(self.student_answer(student, "cell").to(self.head.weight.dtype)).float()
+        return self.head(self.student_output(student, "cell").to(self.head.weight.dtype)).float()
 
     def targets(self, batch: dict, device: torch.device) -> Tensor:
         """(C,) class numbers, ``-100`` where the label is unknown.

@@ -3,9 +3,9 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Answers, Objective, Shapes, mean_or_zero, same_embedding_width
-from .centering import TeacherCenter
-from .registry import register_objective
+from tahoe_distill.objectives.base import Objective, Outputs, Shapes, mean_or_zero, same_embedding_width
+from tahoe_distill.objectives.centering import TeacherCenter
+from tahoe_distill.objectives.registry import register_objective
 
 
 @register_objective
@@ -29,8 +29,8 @@ class Cosine(Objective):
         same_embedding_width(self.name, shapes)
         self.center = TeacherCenter(shapes.student_embedding, center_momentum) if center else None
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        s, t = self.student_answer(student, "cell"), self.teacher_answer(teacher, "cell")
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
+        s, t = self.student_output(student, "cell"), self.teacher_output(teacher, "cell")
         if self.center is not None:
             s, t = self.center(s, t)
         return mean_or_zero(1 - (F.normalize(s, dim=-1) * F.normalize(t, dim=-1)).sum(dim=-1))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .base import Answers, Objective, Shapes, masked_mean
-from .positions import at_positions, shared_positions
-from .registry import register_objective
-from .schedules import Scheduled
+from tahoe_distill.objectives.base import Objective, Outputs, Shapes, masked_mean
+from tahoe_distill.objectives.positions import at_positions, shared_positions
+from tahoe_distill.objectives.registry import register_objective
+from tahoe_distill.objectives.schedules import Scheduled
 
 HEADS = ("expression", "mvc")
 
@@ -42,8 +42,8 @@ class Expression(Objective):
         self.needs_teacher = not self.alpha.schedule.is_always(0.0)
         self._needs_target = not self.alpha.schedule.is_always(1.0)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        masked = self._answer(student, "masked", "student").bool() & student.seen.bool()
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
+        masked = self._output(student, "masked", "student").bool() & student.seen.bool()
         if not self.needs_teacher:
             return self._hard(student, masked, batch)
         if not self._needs_target:
@@ -56,7 +56,7 @@ class Expression(Objective):
         if teacher is None:
             raise ValueError("expression with alpha above 0 needs the teacher's predictions, and there is no teacher")
         index, shared = shared_positions(student, teacher, batch)
-        targets = [at_positions(self.teacher_answer(teacher, head), index) for head in self.heads]
+        targets = [at_positions(self.teacher_output(teacher, head), index) for head in self.heads]
         return self._mean_over_heads(student, targets, masked & shared)
 
     def _hard(self, student, masked, batch):
@@ -65,7 +65,7 @@ class Expression(Objective):
 
     def _mean_over_heads(self, student, targets, kept):
         terms = [
-            masked_mean((self.student_answer(student, head) - target).square(), kept)
+            masked_mean((self.student_output(student, head) - target).square(), kept)
             for head, target in zip(self.heads, targets, strict=True)
         ]
         return torch.stack(terms).mean()

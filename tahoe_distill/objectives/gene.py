@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from .base import Answers, LearnedMap, Objective, Shapes, one_of
-from .matching import DISTANCES, match
-from .positions import at_positions, shared_positions
-from .registry import register_objective
+from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes, one_of
+from tahoe_distill.objectives.matching import DISTANCES, match
+from tahoe_distill.objectives.positions import at_positions, shared_positions
+from tahoe_distill.objectives.registry import register_objective
 
 
 @register_objective
@@ -32,8 +32,8 @@ class Gene(Objective):
         if shapes.has_teacher and shapes.student_width != shapes.teacher_width:
             self.map = LearnedMap(shapes.student_width, shapes.teacher_width)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        s, t = self.student_answer(student, "genes"), self.teacher_answer(teacher, "genes")
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
+        s, t = self.student_output(student, "genes"), self.teacher_output(teacher, "genes")
         index, shared = shared_positions(student, teacher, batch)
         if self.map is not None:
             s = self.map(s).float()

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from .base import Answers, LearnedMap, Objective, Shapes, one_of
-from .matching import DISTANCES, match
-from .positions import at_positions, pool_shared, shared_positions
-from .registry import register_objective
+from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes, one_of
+from tahoe_distill.objectives.matching import DISTANCES, match
+from tahoe_distill.objectives.positions import at_positions, pool_shared, shared_positions
+from tahoe_distill.objectives.registry import register_objective
 
 GRAINS = ("fine", "coarse")
 
@@ -45,11 +45,11 @@ class Hidden(Objective):
         """Whole hidden states, or their means, which a cache can hold."""
         return frozenset({"hidden" if self.grain == "fine" else "pooled"})
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        student_hidden = self._answer(student, "hidden", "student")
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
+        student_hidden = self._output(student, "hidden", "student")
         if self.grain == "coarse" and teacher is not None and teacher.pooled is not None:
             return self._coarse_from_cache(student, student_hidden, teacher)
-        teacher_hidden = self._answer(teacher, "hidden", "teacher")
+        teacher_hidden = self._output(teacher, "hidden", "teacher")
         index, shared = shared_positions(student, teacher, batch)
         terms = [
             self._pair(learned_map(student_hidden[s]).float(), teacher_hidden[t].detach(), index, shared)

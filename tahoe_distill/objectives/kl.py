@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Answers, Objective, Shapes, one_of
-from .registry import register_objective
-from .schedules import Scheduled
+from tahoe_distill.objectives.base import Objective, Outputs, Shapes, one_of
+from tahoe_distill.objectives.registry import register_objective
+from tahoe_distill.objectives.schedules import Scheduled
 
 REDUCTIONS = ("batchmean", "mean", "sum")
 
@@ -54,7 +54,7 @@ class KullbackLeibler(Objective):
         needs = {"logits" if self.head is None else "cell", "logits" if column is None else "labels"}
         self.needs = frozenset(needs)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         s, t = self._student_logits(student), self._teacher_logits(teacher, batch)
         if s.shape != t.shape:
             raise ValueError(f"kl compares logits of one shape, found {tuple(s.shape)} (student) and {tuple(t.shape)}")
@@ -68,12 +68,12 @@ class KullbackLeibler(Objective):
 
     def _student_logits(self, student):
         if self.head is None:
-            return self.student_answer(student, "logits")
-        return self.head(self.student_answer(student, "cell").to(self.head.weight.dtype)).float()
+            return self.student_output(student, "logits")
+        return self.head(self.student_output(student, "cell").to(self.head.weight.dtype)).float()
 
     def _teacher_logits(self, teacher, batch):
         if self.column is None:
-            return self.teacher_answer(teacher, "logits")
+            return self.teacher_output(teacher, "logits")
         if self.column not in batch:
             raise ValueError(f"kl reads the teacher's logits from {self.column!r}; the batch has {sorted(batch)}")
         return torch.as_tensor(batch[self.column]).detach().float()

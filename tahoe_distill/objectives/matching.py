@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import masked_mean
+from tahoe_distill.objectives.base import masked_mean
 
 
 def _mse(student: Tensor, teacher: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from .base import Answers, Objective
-from .schedules import Scheduled
+from tahoe_distill.objectives.base import Objective, Outputs
+from tahoe_distill.objectives.schedules import Scheduled
 
 
 class ObjectiveSet(nn.Module):
@@ -20,7 +20,7 @@ class ObjectiveSet(nn.Module):
     Attributes:
         needs: What the objectives read of the batch and of the models' outputs, all together.
         needs_teacher: Whether any of them compares with a teacher.
-        teacher_needs: What they read of the teacher's answers, all together.
+        teacher_needs: What they read of the teacher's outputs, all together.
         columns: Batch keys that they read beside the usual ones.
     """
 
@@ -33,7 +33,7 @@ class ObjectiveSet(nn.Module):
         self.teacher_needs = frozenset().union(*(objective.teacher_needs for objective in objectives.values()))
         self.columns = frozenset(o.column for o in objectives.values() if o.column is not None)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
         """Compare two models on a batch.
 
         Args:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from .base import Answers
+from tahoe_distill.objectives.base import Outputs
 
 
-def shared_positions(student: Answers, teacher: Answers, batch: dict) -> tuple[Tensor | None, Tensor]:
+def shared_positions(student: Outputs, teacher: Outputs, batch: dict) -> tuple[Tensor | None, Tensor]:
     """Pair the student's positions with the teacher's.
 
     Args:

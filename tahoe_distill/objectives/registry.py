@@ -7,10 +7,10 @@ from importlib.metadata import entry_points
 
 from torch import nn
 
-from .base import NEEDS, Objective, Shapes
-from .naming import unknown
-from .objective_set import ObjectiveSet
-from .schedules import Scheduled
+from tahoe_distill.naming import unknown
+from tahoe_distill.objectives.base import NEEDS, Objective, Shapes
+from tahoe_distill.objectives.objective_set import ObjectiveSet
+from tahoe_distill.objectives.schedules import Scheduled
 
 ENTRY_POINT_GROUP = "tahoe_distill_objectives"
 _REGISTERED: dict[str, type[Objective]] = {}

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Answers, Objective, Shapes
-from .registry import register_objective
-from .schedules import Scheduled
+from tahoe_distill.objectives.base import Objective, Outputs, Shapes
+from tahoe_distill.objectives.registry import register_objective
+from tahoe_distill.objectives.schedules import Scheduled
 
 
 def log_neighbours(cell: Tensor, tau: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ class Relational(Objective):
         if teacher_tau is not None:
             self.teacher_tau = Scheduled(teacher_tau, "teacher_tau", minimum=0.0, exclusive=True)
 
-    def forward(self, student: Answers, teacher: Answers | None, batch: dict) -> Tensor:
-        s, t = self.student_answer(student, "cell"), self.teacher_answer(teacher, "cell")
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
+        s, t = self.student_output(student, "cell"), self.teacher_output(teacher, "cell")
         if len(s) < 3:
             return s.sum() * 0.0
         teacher_tau = self.tau if self.teacher_tau is None else self.teacher_tau

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .naming import unknown
+from tahoe_distill.naming import unknown
 
 
 def _linear(start: float, end: float, fraction: float) -> float:

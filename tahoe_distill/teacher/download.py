@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from tahoe_distill.hub.release import COLLATOR_CONFIG_FILE, RELEASE_FILES, VOCAB_FILE, WEIGHTS_FILE, read_settings
+from tahoe_distill.teacher.release import COLLATOR_CONFIG_FILE, RELEASE_FILES, VOCAB_FILE, WEIGHTS_FILE, read_settings
 
 SIZE_SUFFIX = "-model"
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from tahoe_distill.hub.release import CHEM_PREFIX
 from tahoe_distill.models import Tx1Model, Tx1Processor
+from tahoe_distill.teacher.release import CHEM_PREFIX
+from tahoe_distill.teacher.sources import read_source
 
-from .sources import read_source
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -74,7 +73,7 @@ def load_teacher(
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
     fingerprint = fingerprint_of(tensors, found.processor.vocab)
-    logger.info("teacher %s: %d parameters, %s", found.place, model.num_parameters(), fingerprint[:12])
+    log.info("teacher %s: %d parameters, %s", found.place, model.num_parameters(), fingerprint[:12])
     if device is not None:
         model.to(device)
     return Teacher(model, found.processor, str(source), fingerprint)

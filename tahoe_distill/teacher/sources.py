@@ -9,7 +9,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from tahoe_distill.hub.release import (
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
+from tahoe_distill.teacher.composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
+from tahoe_distill.teacher.download import SIZE_SUFFIX, download, size_message
+from tahoe_distill.teacher.release import (
     COLLATOR_CONFIG_FILE,
     MODEL_CONFIG_FILE,
     RELEASE_FILES,
@@ -21,10 +24,6 @@ from tahoe_distill.hub.release import (
     processor_from_release,
     read_settings,
 )
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
-
-from .composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
-from .download import SIZE_SUFFIX, download, size_message
 
 BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
 INDEX_FILE = "model.safetensors.index.json"

@@ -1,11 +1,11 @@
-"""Before the first batch: do the loaders give what the objectives and the teacher's side will read?"""
+"""Before the first batch: do the loaders give what the objectives and the teacher's provider will read?"""
 
-from tahoe_distill.data.cache_record import vocabulary_digest
-from tahoe_distill.data.cached_collator import CachedCollator
-from tahoe_distill.data.collator import Tx1Collator
+from tahoe_distill.cache.collator import CachedCollator
+from tahoe_distill.cache.read import CachedTeacher
+from tahoe_distill.cache.record import vocabulary_digest
+from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.schema import TEACHER
-from tahoe_distill.training.cached_teacher import CachedTeacher
-from tahoe_distill.training.student_view import check_drugs
+from tahoe_distill.training.student.view import check_drugs
 
 
 def check_loaders(model, train_loader, eval_loaders):
@@ -90,7 +90,7 @@ def _check_cache(teacher, collator, settings, columns, where):
         return
     if not isinstance(collator, CachedCollator):
         raise ValueError(
-            f"the teacher's answers are in a cache and {where} does not read it: set {where}.cache to its folder of "
+            f"the teacher's outputs are in a cache and {where} does not read it: set {where}.cache to its folder of "
             "this split, or remove model.teacher.cache"
         )
     if collator.record.fingerprint != teacher.record.fingerprint:

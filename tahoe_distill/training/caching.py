@@ -10,7 +10,8 @@ from composer.utils.device import get_device
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from tahoe_distill.data.cache_record import (
+from tahoe_distill.cache.read import NEVER
+from tahoe_distill.cache.record import (
     PRECISIONS,
     STORABLE,
     CacheRecord,
@@ -18,11 +19,10 @@ from tahoe_distill.data.cache_record import (
     shards_digest,
     vocabulary_digest,
 )
-from tahoe_distill.data.options import plain
-from tahoe_distill.objectives import Answers
+from tahoe_distill.cache.write import Split, begin, finish, write_parts
+from tahoe_distill.objectives import Outputs
 from tahoe_distill.objectives.positions import pool_shared
-from tahoe_distill.teacher.cache import Split, begin, finish, write_parts
-from tahoe_distill.training.cached_teacher import NEVER
+from tahoe_distill.settings import plain
 from tahoe_distill.training.dataloader import read_sections
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
@@ -41,8 +41,8 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
     Args:
         config: The run's configuration, as a mapping.
         folder: Where the cache goes: ``train``, ``eval`` and ``cache.json``.
-        precision: Number format of the answers, ``float16`` or ``float32``.
-        store: Answers to keep beside the cell embedding and what the objectives read, of ``STORABLE``.
+        precision: Number format of the outputs, ``float16`` or ``float32``.
+        store: Outputs to keep beside the cell embedding and what the objectives read, of ``STORABLE``.
         views: How often each training cell is collated: with random genes, masks or augmentation each view is another.
         part_cells: Cells written, and redone after a kill, at once.
         progress: Show a progress bar.
@@ -66,12 +66,12 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
     if not left:
         log.warning("%s is whole already; nothing to do", folder)
         return record
-    answer = _Answerer(model, frozenset(stored), device, config.get("precision"))
+    output = _TeacherForward(model, frozenset(stored), device, config.get("precision"))
     rank, world = dist.get_global_rank(), dist.get_world_size()
     for split in splits:
         total = _cells(split, rank, world)
         with tqdm(total=total, unit=" cells", desc=split.name, disable=not progress or rank > 0) as bar:
-            write_parts(folder, split, answer, record, rank, world, bar.update)
+            write_parts(folder, split, output, record, rank, world, bar.update)
     # The index lists the parts of all.
     dist.barrier()
     on_rank_zero(lambda: finish(folder, splits), "process 0 failed")
@@ -95,7 +95,7 @@ def _model(config):
     if isinstance(teacher, dict):
         section["teacher"] = {name: value for name, value in teacher.items() if name != "cache"}
     if not section.get("teacher") or section["teacher"] == {}:
-        raise ValueError("model.teacher names no teacher to ask; give it a source, such as tahoebio/Tahoe-x1")
+        raise ValueError("model.teacher names no teacher; give it a source, such as tahoebio/Tahoe-x1")
     model = TahoeDistillModel(**section)
     for key, objective in model.objectives.objectives.items():
         for need in sorted(objective.teacher_needs - {"cell", *STORABLE}):
@@ -108,7 +108,7 @@ def _model(config):
 
 def _splits(config, views, part_cells):
     if not config.get("train_loader"):
-        raise ValueError("the configuration has no train_loader, whose cells the teacher is to be asked about")
+        raise ValueError("the configuration has no train_loader, whose cells the teacher is to be run on")
     loaders = {"train": config["train_loader"], **_eval_loaders(config.get("eval_loader"))}
     for name, loader in loaders.items():
         missing = [key for key in ("dataset", "collator") if key not in loader]
@@ -165,8 +165,8 @@ def _cells(split, rank, world):
     return sum(stop - start for number, (_, _, start, stop) in enumerate(split.parts()) if number % world == rank)
 
 
-class _Answerer:
-    """The teacher's answers to a collated batch, on its device and in the run's precision."""
+class _TeacherForward:
+    """The teacher's outputs to a collated batch, on its device and in the run's precision."""
 
     def __init__(self, model, stored, device, precision):
         self.teacher = model.teacher
@@ -178,9 +178,9 @@ class _Answerer:
     def __call__(self, batch):
         batch = self.device.batch_to_device({name: value for name, value in batch.items() if torch.is_tensor(value)})
         with get_precision_context(self.precision) if self.precision else contextlib.nullcontext():
-            answers = self.teacher.answer(batch, self.stored, self.sees_masks)
+            outputs = self.teacher.forward(batch, self.stored, self.sees_masks)
         if "pooled" not in self.stored:
-            return answers
+            return outputs
         with torch.inference_mode():
-            pooled = torch.stack([pool_shared(layer.float(), answers.seen) for layer in answers.hidden], dim=1)
-        return Answers(**{**vars(answers), "pooled": pooled, "hidden": None})
+            pooled = torch.stack([pool_shared(layer.float(), outputs.seen) for layer in outputs.hidden], dim=1)
+        return Outputs(**{**vars(outputs), "pooled": pooled, "hidden": None})

@@ -7,12 +7,13 @@ import os
 from composer.core.data_spec import DataSpec
 from streaming import Stream, StreamingDataLoader, StreamingDataset
 
-from tahoe_distill.data.cache_record import CACHE_FILE, CacheRecord
-from tahoe_distill.data.cached_collator import CachedCollator
-from tahoe_distill.data.collator import Tx1Collator
-from tahoe_distill.data.dataset import CellDataset
-from tahoe_distill.data.options import check_keys, plain
+from tahoe_distill.cache.collator import CachedCollator
+from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
+from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
+from tahoe_distill.naming import check_keys
+from tahoe_distill.settings import plain
 
 log = logging.getLogger(__name__)
 

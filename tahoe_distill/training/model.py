@@ -3,17 +3,17 @@
 import torch
 from composer.models import ComposerModel
 
-from tahoe_distill.data.options import check_keys
 from tahoe_distill.metrics import CenteredCosine, MeanCosine
 from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Shapes, build_objectives
-from tahoe_distill.training.answers import ask, forward_flops
-from tahoe_distill.training.pruning import teacher_tokens, token_lookup
-from tahoe_distill.training.student import build_student, check_width, student_config, student_vocabulary
-from tahoe_distill.training.student_spec import StudentSpec
-from tahoe_distill.training.student_view import check_drugs, without_drug
-from tahoe_distill.training.teacher_side import LiveTeacher, teacher_side
+from tahoe_distill.training.forward import forward_flops, forward_model
+from tahoe_distill.training.student.build import build_student, check_width, student_config, student_vocabulary
+from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
+from tahoe_distill.training.student.spec import StudentSpec
+from tahoe_distill.training.student.view import check_drugs, without_drug
+from tahoe_distill.training.teacher_provider import LiveTeacher, teacher_provider
 from tahoe_distill.training.term_metric import TermMetric
 
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
@@ -26,8 +26,8 @@ class TahoeDistillModel(ComposerModel):
     not reach it. Its fingerprint is a buffer, so that a checkpoint refuses to go on with another teacher.
 
     Args:
-        student: As in :func:`tahoe_distill.training.student.student_config`.
-        teacher: As in :func:`tahoe_distill.training.teacher_side.teacher_side`.
+        student: As in :func:`tahoe_distill.training.student.build.student_config`.
+        teacher: As in :func:`tahoe_distill.training.teacher_provider.teacher_provider`.
         objectives: ``name: weight`` or ``name: {weight, options…}``.
         vocab: Path of a ``vocab.json``; needed without a teacher.
         student_sees_masks: Show the student masked cells; by default only when an objective needs masks.
@@ -53,24 +53,24 @@ class TahoeDistillModel(ComposerModel):
         super().__init__()
         check_keys(unknown, _MODEL_KEYS, "model")
         spec = StudentSpec.read(student)
-        side = teacher_side(teacher)
-        object.__setattr__(self, "_teacher", side)
-        self.vocab = _vocabulary(vocab, side)
-        teacher_config = None if side is None else side.config
+        provider = teacher_provider(teacher)
+        self._teacher = provider
+        self.vocab = _vocabulary(vocab, provider)
+        teacher_config = None if provider is None else provider.config
         self.student_vocab = student_vocabulary(spec, self.vocab)
         pruned = None if self.student_vocab is self.vocab else self.student_vocab
-        config = student_config(spec, teacher_config, _without_teacher_config(self.vocab, side), pruned)
+        config = student_config(spec, teacher_config, _without_teacher_config(self.vocab, provider), pruned)
         check_width(spec, config, teacher_config)
-        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, side))
+        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, provider))
         self.needs = self.objectives.needs
         if "logits" in self.needs:
             raise ValueError("an objective needs logits, which Tahoe-x1 models lack; give kl num_classes and column")
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
         # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
         self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
-        if side is not None:
-            side.check(self.objectives, self.teacher_sees_masks)
-        live = side.model if isinstance(side, LiveTeacher) else None
+        if provider is not None:
+            provider.check(self.objectives, self.teacher_sees_masks)
+        live = provider.model if isinstance(provider, LiveTeacher) else None
         rows = None if pruned is None else teacher_tokens(self.vocab, pruned)
         self.student = build_student(spec, config, self.needs, self.student_sees_masks, live, rows)
         # Composer reads these off each child of the model, not off the model.
@@ -79,12 +79,12 @@ class TahoeDistillModel(ComposerModel):
         self._lookup = None if pruned is None else token_lookup(self.vocab, pruned)
         # The student's token for each of the teacher's; in the checkpoint, so that another pruning is noticed.
         self.register_buffer("student_tokens", None if pruned is None else self._lookup.clone())
-        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(side))
+        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(provider))
         self._checked_checkpoint = False
 
     @property
     def teacher(self):
-        """The teacher's side: the frozen model or a cache, ``None`` without a teacher."""
+        """The teacher's provider: the frozen model or a cache, ``None`` without a teacher."""
         return self._teacher
 
     def make_processor(self, symbols=None, drug_to_id=None):
@@ -111,25 +111,25 @@ class TahoeDistillModel(ComposerModel):
         return Tx1Processor(vocab, **settings)
 
     def forward(self, batch):
-        """Both models' answers to a batch of the ``tahoe_mds`` loader."""
+        """Both models' outputs to a batch of the ``tahoe_mds`` loader."""
         self._check_checkpoint()
         check_drugs(batch, self.student.config, getattr(self._teacher, "config", None))
         teacher = None
         if self._teacher is not None:
-            teacher = self._teacher.answer(batch, self.objectives.teacher_needs, self.teacher_sees_masks)
-        return {"student": self._ask_student(batch), "teacher": teacher}
+            teacher = self._teacher.forward(batch, self.objectives.teacher_needs, self.teacher_sees_masks)
+        return {"student": self._forward_student(batch), "teacher": teacher}
 
     def _seen_by_student(self, batch):
         """The batch, with a view of the student's own where it has no drug token and its teacher has one."""
         return without_drug(batch) if "drug_ids" in batch and self.student.config.num_drugs is None else batch
 
-    def _ask_student(self, batch):
+    def _forward_student(self, batch):
         batch = self._seen_by_student(batch)
         view = "student_" if "student_gene" in batch else ""
         masked = batch[f"{view}gen_mask"] if self.student_sees_masks else None
         values = batch[f"{view}expr" if self.student_sees_masks else f"{view}expr_target"]
         drugs, tokens = batch.get("drug_ids"), self.student_tokens
-        return ask(self.student, batch[f"{view}gene"], values, masked, drugs, self.needs, tokens)
+        return forward_model(self.student, batch[f"{view}gene"], values, masked, drugs, self.needs, tokens)
 
     @torch.compiler.disable
     def _check_checkpoint(self):
@@ -160,7 +160,7 @@ class TahoeDistillModel(ComposerModel):
         return losses
 
     def eval_forward(self, batch, outputs=None):
-        """Both models' answers, and the loss terms of the batch for the metrics."""
+        """Both models' outputs, and the loss terms of the batch for the metrics."""
         outputs = self.forward(batch) if outputs is None else outputs
         return {**outputs, "losses": self.loss(outputs, batch)}
 
@@ -175,7 +175,7 @@ class TahoeDistillModel(ComposerModel):
         return metrics
 
     def update_metric(self, batch, outputs, metric):
-        """Feed one batch's answers to a metric."""
+        """Feed one batch's outputs to a metric."""
         if isinstance(metric, TermMetric):
             metric.update(outputs["losses"][metric.term], len(batch["gene"]))
         else:
@@ -218,7 +218,7 @@ def _shapes(student, teacher):
         student_width=student.hidden_size,
         student_embedding=student.embedding_size,
         student_layers=student.num_hidden_layers,
-        # Of a teacher known by its embeddings alone nothing but those can be compared, which its side checks.
+        # Of a teacher known by its embeddings alone nothing but those can be compared, which its provider checks.
         teacher_width=embedding if config is None else config.hidden_size,
         teacher_embedding=embedding,
         teacher_layers=None if config is None else config.num_hidden_layers,

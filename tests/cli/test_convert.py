@@ -1,4 +1,4 @@
-"""`tahoe-distill convert`: the folder it writes loads without this package and answers alike."""
+"""`tahoe-distill convert`: the folder it writes loads without this package and outputs alike."""
 
 import os
 import subprocess
@@ -21,13 +21,13 @@ class Block:
 sys.meta_path.insert(0, Block())
 import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
-folder, answer = sys.argv[1:]
+folder, output = sys.argv[1:]
 model = AutoModel.from_pretrained(folder, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "tx1"
 batch = processor.pad([processor.encode([5, 9, 12, 7], [3.0, 1.0, 8.0, 1.0]), processor.encode([4], [2.0])])
 with torch.no_grad():
-    torch.save({**batch, "cells": model(**batch).pooler_output}, answer)
+    torch.save({**batch, "cells": model(**batch).pooler_output}, output)
 """
 
 
@@ -44,7 +44,7 @@ def out(tmp_path, small_teacher):
 def test_folder_loads_without_this_package(out, small_teacher, tmp_path):
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", READER, str(out), str(tmp_path / "answer.pt")],
+        [sys.executable, "-c", READER, str(out), str(tmp_path / "output.pt")],
         cwd=tmp_path,
         env={name: value for name, value in environment.items() if name != "PYTHONPATH"},
         capture_output=True,
@@ -52,7 +52,7 @@ def test_folder_loads_without_this_package(out, small_teacher, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = torch.load(tmp_path / "answer.pt")
+    found = torch.load(tmp_path / "output.pt")
     cells = found.pop("cells")
     with torch.no_grad():
         torch.testing.assert_close(cells, load_teacher(small_teacher).model(**found).pooler_output, rtol=0, atol=1e-6)

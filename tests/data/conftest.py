@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from tahoe_distill.data.prepare import prepare_shards
+from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
 
 CELLS, GENES = 96, 60

@@ -62,14 +62,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self._answer()
+        self._output()
 
     do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, *arguments):
         """Keep the test output clean."""
 
-    def _answer(self):
+    def _output(self):
         path, _, self.query = self.path.partition("?")
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.requests.append(f"{self.command} {path}")
@@ -116,13 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self):
         wanted = json.loads(self.body)
         repo_id = f"{wanted['organization']}/{wanted['name']}"
-        answer = {"url": f"{self.hub.url}/{repo_id}", "name": repo_id}
+        output = {"url": f"{self.hub.url}/{repo_id}", "name": repo_id}
         if repo_id in self.hub.repositories:
-            return self._send(409, {"error": "You already created this model repo", **answer})
+            return self._send(409, {"error": "You already created this model repo", **output})
         repository = Repository(bool(wanted.get("private")))
         repository.commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         self.hub.repositories[repo_id] = repository
-        return self._send(200, answer)
+        return self._send(200, output)
 
     def info(self, repo_id, revision=None):
         found = self._revision(repo_id, revision or "main")
@@ -130,8 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
             sha, files = found
             private = self.hub.repositories[repo_id].private
             siblings = [{"rfilename": name} for name in files]
-            answer = {"id": repo_id, "sha": sha, "private": private, "siblings": siblings, "xetEnabled": False}
-            self._send(200, answer)
+            output = {"id": repo_id, "sha": sha, "private": private, "siblings": siblings, "xetEnabled": False}
+            self._send(200, output)
 
     def tree(self, repo_id, revision):
         found = self._revision(repo_id, revision)

@@ -6,9 +6,9 @@ import torch
 from composer import Evaluator, Trainer
 from torch.utils.data import DataLoader
 
-from tahoe_distill.training.export_callback import HFStudentCallback
+from tahoe_distill.training.callbacks.distillation import DistillationCallback
+from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
 from tahoe_distill.training.model import TahoeDistillModel
-from tahoe_distill.training.steps_callback import DistillationCallback
 
 
 def make_batch():

@@ -1,19 +1,19 @@
-"""Two tiny models' answers to one batch."""
+"""Two tiny models' outputs to one batch."""
 
 import pytest
 import torch
 
-from tahoe_distill.objectives import Answers, Shapes
+from tahoe_distill.objectives import Outputs, Shapes
 
 
 @pytest.fixture
 def make_answers():
-    """Answers with every position seen unless told otherwise."""
+    """Outputs with every position seen unless told otherwise."""
 
     def make(cells=1, positions=1, /, **fields):
         fields.setdefault("gene_ids", torch.arange(1, positions + 1).expand(cells, positions))
         fields.setdefault("seen", torch.ones(cells, positions, dtype=torch.bool))
-        return Answers(**fields)
+        return Outputs(**fields)
 
     return make
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tahoe_distill.objectives import Answers, Shapes, build_objectives, objective_names
+from tahoe_distill.objectives import Outputs, Shapes, build_objectives, objective_names
 
 C, GT, GS, E, K, LAYERS = 4, 6, 5, 8, 3, 3
 SHAPES = Shapes(
@@ -28,13 +28,13 @@ SPECS = {
 }
 
 
-def answers(cells, genes, width, layers, generator):
+def outputs(cells, genes, width, layers, generator):
     def leaf(*shape):
         return torch.randn(shape, generator=generator).requires_grad_()
 
     seen = torch.ones(cells, genes, dtype=torch.bool)
     seen[:, -1] = False
-    return Answers(
+    return Outputs(
         cell=leaf(cells, E),
         genes=leaf(cells, genes, width),
         hidden=tuple(leaf(cells, genes, width) for _ in range(layers + 1)),
@@ -55,8 +55,8 @@ def objective(request):
 
 def views(cells=C):
     generator = torch.Generator().manual_seed(1)
-    student = answers(cells, GS, SHAPES.student_width, SHAPES.student_layers, generator)
-    teacher = answers(cells, GT, SHAPES.teacher_width, LAYERS, generator)
+    student = outputs(cells, GS, SHAPES.student_width, SHAPES.student_layers, generator)
+    teacher = outputs(cells, GT, SHAPES.teacher_width, LAYERS, generator)
     batch = {
         "student_index": torch.arange(GS).expand(cells, GS),
         "expr_target": torch.randint(1, 51, (cells, GT), generator=generator),
@@ -66,9 +66,9 @@ def views(cells=C):
     return student, teacher, batch
 
 
-def leaves(answers):
-    values = (getattr(answers, name) for name in ("cell", "genes", "expression", "mvc", "logits"))
-    return [*values, *answers.hidden]
+def leaves(outputs):
+    values = (getattr(outputs, name) for name in ("cell", "genes", "expression", "mvc", "logits"))
+    return [*values, *outputs.hidden]
 
 
 def test_specs_cover_every_objective():

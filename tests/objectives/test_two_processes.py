@@ -6,7 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.fsdp import fully_shard
 
-from tahoe_distill.objectives import Answers, Shapes, build_objectives
+from tahoe_distill.objectives import Outputs, Shapes, build_objectives
 from tahoe_distill.objectives.centering import TeacherCenter
 
 SHAPES = Shapes(
@@ -27,17 +27,17 @@ def objectives():
 
 
 def views(seed):
-    """Two cells' answers of student and teacher, and their labels."""
+    """Two cells' outputs of student and teacher, and their labels."""
     generator = torch.Generator().manual_seed(seed)
 
-    def answers(width, layers):
+    def outputs(width, layers):
         genes = torch.randn(2, 3, width, generator=generator)
         hidden = tuple(torch.randn(2, 3, width, generator=generator) for _ in range(layers + 1))
         cell = torch.randn(2, 4, generator=generator)
         gene_ids = torch.arange(3).expand(2, 3)
-        return Answers(cell=cell, genes=genes, hidden=hidden, gene_ids=gene_ids, seen=torch.ones(2, 3).bool())
+        return Outputs(cell=cell, genes=genes, hidden=hidden, gene_ids=gene_ids, seen=torch.ones(2, 3).bool())
 
-    return answers(3, 1), answers(5, 2), {"drug": torch.tensor([seed, 2])}
+    return outputs(3, 1), outputs(5, 2), {"drug": torch.tensor([seed, 2])}
 
 
 def gradients(objectives, rank):

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tahoe_distill.models import Tx1Config
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.dataloader import _check_sections
-from tahoe_distill.training.student import student_config
+from tahoe_distill.training.student.build import student_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

@@ -9,7 +9,7 @@ from composer.utils import dist
 from llmfoundry.command_utils.train import train_from_yaml
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from tahoe_distill.training.export_callback import HFStudentCallback
+from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
 
 
 def fit(config, folder, kind, name, **settings):

@@ -123,7 +123,7 @@ def test_an_interrupted_cache_carries_on_to_the_same_files(tmp_path, config, mon
     write_cache(run, tmp_path / "whole", part_cells=10, progress=False)
     answered = []
 
-    class Interrupted(caching._Answerer):
+    class Interrupted(caching._TeacherForward):
         def __call__(self, batch):
             answered.append(len(batch["gene"]))
             if len(answered) == 4:
@@ -131,7 +131,7 @@ def test_an_interrupted_cache_carries_on_to_the_same_files(tmp_path, config, mon
             return super().__call__(batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(caching, "_Answerer", Interrupted)
+        patch.setattr(caching, "_TeacherForward", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             write_cache(run, tmp_path / "cut", part_cells=10, progress=False)
     with pytest.raises(FileNotFoundError, match="no finished teacher cache; go on with `tahoe-distill cache"):
@@ -145,7 +145,7 @@ def test_an_interrupted_cache_carries_on_to_the_same_files(tmp_path, config, mon
 def test_a_finished_cache_is_left_as_it_is(tmp_path, config, monkeypatch):
     run = config()
     first = write_cache(run, tmp_path / "cache", progress=False)
-    monkeypatch.setattr(caching, "_Answerer", None)
+    monkeypatch.setattr(caching, "_TeacherForward", None)
     assert write_cache(run, tmp_path / "cache", progress=False) == first
 
 
@@ -213,7 +213,7 @@ def test_nothing_to_cache_is_said(tmp_path, config):
         write_cache(config({"gene": 1.0}), tmp_path / "cache", progress=False)
     run = config()
     run["model"]["teacher"] = None
-    with pytest.raises(ValueError, match="model.teacher names no teacher to ask"):
+    with pytest.raises(ValueError, match="model.teacher names no teacher"):
         write_cache(run, tmp_path / "cache", progress=False)
     run = {**config(), "train_loader": {"name": "text"}}
     run["model"]["teacher"] = "tx1-nano"
@@ -233,13 +233,13 @@ def test_an_altered_record_is_refused(tmp_path, config):
 
 
 def test_answers_beyond_half_precision_are_refused(tmp_path, config, monkeypatch):
-    class Loud(caching._Answerer):
+    class Loud(caching._TeacherForward):
         def __call__(self, batch):
-            answers = super().__call__(batch)
-            answers.cell = answers.cell * 1e6
-            return answers
+            outputs = super().__call__(batch)
+            outputs.cell = outputs.cell * 1e6
+            return outputs
 
-    monkeypatch.setattr(caching, "_Answerer", Loud)
+    monkeypatch.setattr(caching, "_TeacherForward", Loud)
     with pytest.raises(ValueError, match="which float16 cannot hold; use --precision float32"):
         write_cache(config(), tmp_path / "cache", progress=False)
 

@@ -5,8 +5,8 @@ import subprocess
 
 from whole_runs import COMPOSER, REPOSITORY, distill, environment, weights, write_config
 
+from tahoe_distill.cache.record import CacheRecord
 from tahoe_distill.cli.main import main
-from tahoe_distill.data.cache_record import CacheRecord
 
 
 def test_two_processes_write_the_cache_and_train_from_it(tmp_path, run_config):

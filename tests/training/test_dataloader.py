@@ -7,7 +7,7 @@ import torch
 from llmfoundry.data.dataloader import build_dataloader
 from omegaconf import OmegaConf
 
-from tahoe_distill.data.prepare import prepare_shards
+from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, count_cells
 

@@ -63,9 +63,9 @@ def test_pretraining_without_a_teacher(vocab_path, student_spec, batch):
     )
     outputs = model(batch)
     loss = model.loss(outputs, batch)["total"]
-    answers, mask = outputs["student"], batch["gen_mask"]
+    outputs, mask = outputs["student"], batch["gen_mask"]
     target = batch["expr_target"]
-    expected = ((answers.expression - target)[mask] ** 2).mean() + ((answers.mvc - target)[mask] ** 2).mean()
+    expected = ((outputs.expression - target)[mask] ** 2).mean() + ((outputs.mvc - target)[mask] ** 2).mean()
     torch.testing.assert_close(loss, expected / 2)
     loss.backward()
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []

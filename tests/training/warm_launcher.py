@@ -18,10 +18,7 @@ import traceback
 
 import llmfoundry.command_utils.train  # noqa: F401
 
-import tahoe_distill.training.dataloader
-import tahoe_distill.training.export_callback
-import tahoe_distill.training.model
-import tahoe_distill.training.steps_callback  # noqa: F401
+import tahoe_distill.training.callbacks.distillation  # noqa: F401
 
 
 def free_port():
@@ -103,9 +100,9 @@ def serve():
         if os.fork():
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        answer = json.dumps(run(json.loads(line))) + "\n"
-        # One write, so that the answers of two runs do not mix.
-        os.write(1, answer.encode())
+        output = json.dumps(run(json.loads(line))) + "\n"
+        # One write, so that the outputs of two runs do not mix.
+        os.write(1, output.encode())
         os._exit(0)
 
 

@@ -74,7 +74,7 @@ class WarmRuns:
         self.process = subprocess.Popen(
             [sys.executable, launcher], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
         )
-        self.started, self.answers = 0, {}
+        self.started, self.outputs = 0, {}
 
     def distill(self, folder, config, *arguments, processes=1, variables=None):
         """As the function of that name; ``variables`` go on top of the environment."""
@@ -99,14 +99,14 @@ class WarmRuns:
 
     def finish(self, number):
         """Wait for the end of a run; return exit code and output."""
-        while number not in self.answers:
+        while number not in self.outputs:
             line = self.process.stdout.readline()
             if not line:
                 raise RuntimeError("the launcher of the runs has died; see its stderr above")
-            answer = json.loads(line)
-            self.answers[answer["number"]] = answer
-        answer = self.answers.pop(number)
-        return answer["code"], "".join(Path(log).read_text() for log in answer["logs"])
+            output = json.loads(line)
+            self.outputs[output["number"]] = output
+        output = self.outputs.pop(number)
+        return output["code"], "".join(Path(log).read_text() for log in output["logs"])
 
     def close(self):
         """End the launcher."""

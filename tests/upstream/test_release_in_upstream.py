@@ -6,7 +6,7 @@ from conftest import TOKENS, perturb
 from test_teacher_equality import _from_hf, compare
 
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
-from tahoe_distill.hub.release import write_release
+from tahoe_distill.teacher.release import write_release
 
 
 @pytest.mark.parametrize("masked_attention", [True, False])

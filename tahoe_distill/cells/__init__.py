@@ -1,0 +1,1 @@
+"""Cells from anywhere: one reader, one matcher of genes, one check of values, whatever the format."""

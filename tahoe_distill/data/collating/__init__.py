@@ -1,0 +1,1 @@
+"""Samples of cells to batches: augmentation, context, masks, padding."""

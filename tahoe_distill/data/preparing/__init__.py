@@ -1,0 +1,1 @@
+"""AnnData files to MDS shards: plan, chunks of cells, splits."""

@@ -1,0 +1,142 @@
+"""Samples out of shard files that have been checked: size, structure and hash, before the first sample is used."""
+
+import logging
+import os
+from contextlib import suppress
+
+import numpy as np
+from streaming.base.format.mds import MDSReader
+from streaming.base.format.mds.encodings import mds_decode
+from streaming.base.hashing import get_hash
+
+from tahoe_distill.data.shards.safe_pickle import UnsafePickleError, safe_loads
+
+# Fastest first.
+_HASHES = ("xxh3_64", "xxh64", "xxh128", "xxh32", "blake2b", "blake2s", "sha1", "md5", "sha256", "sha512")
+
+log = logging.getLogger(__name__)
+
+
+class ShardError(RuntimeError):
+    """A shard that is missing, damaged, or holds what may not be read.
+
+    Takes one message, so that it crosses from a worker process whole.
+    """
+
+
+class CellReader(MDSReader):
+    """Reads one shard. Made by :meth:`adopt` from the reader that streaming built from the index.
+
+    Streaming itself uses whatever bytes it finds in the local folder: it hashes a file only in the moment of its
+    download. Here each process checks a shard when it first opens it, so that a damaged cache or copy is found too.
+    """
+
+    @classmethod
+    def adopt(cls, reader, fetched):
+        """Turn a plain reader into one of this class.
+
+        Args:
+            reader: An ``MDSReader``.
+            fetched: Whether the file comes from a remote, and can be fetched again when it is bad.
+        """
+        reader.__class__ = cls
+        reader.fetched = fetched
+        reader.checked = False
+        return reader
+
+    @property
+    def filename(self):
+        """Path of the uncompressed file."""
+        return os.path.join(self.dirname, self.split, self.raw_data.basename)
+
+    def validate(self, allow_unsafe_types):
+        """Nothing to refuse: the one unsafe encoding, ``pkl``, is never unpickled here."""
+
+    def get_sample_data(self, idx):
+        """Bytes of a sample.
+
+        Raises:
+            FileNotFoundError: When the shard is not there yet; streaming then prepares it.
+            ShardError: When it is damaged.
+        """
+        self.check()
+        return super().get_sample_data(idx)
+
+    def decode_sample(self, data):
+        """Columns of a sample, pickled ones through :func:`safe_loads`.
+
+        Raises:
+            ShardError: For a pickle of anything but numbers, and for bytes that are no sample.
+        """
+        try:
+            return dict(self._columns(data))
+        except UnsafePickleError as error:
+            raise ShardError(f"{self.filename}: refused {error}") from error
+        except (ValueError, IndexError, UnicodeDecodeError) as error:
+            raise ShardError(f"{self.filename}: a sample cannot be decoded ({error}); the shard is damaged") from error
+
+    def _columns(self, data):
+        sizes, place = [], 0
+        for size in self.column_sizes:
+            if not size:
+                size = int.from_bytes(data[place : place + 4], "little")
+                place += 4
+            sizes.append(size)
+        for name, encoding, size in zip(self.column_names, self.column_encodings, sizes):
+            part = data[place : place + size]
+            yield name, safe_loads(part) if encoding == "pkl" else mds_decode(encoding, part)
+            place += size
+
+    def check(self):
+        """Read the file and compare it with the index, once for each process.
+
+        Raises:
+            ShardError: When it is damaged; a copy of something that can be had again is removed.
+        """
+        if self.checked:
+            return
+        with open(self.filename, "rb") as file:
+            data = file.read()
+        problem = damage(data, self.raw_data, self.samples)
+        if problem is None:
+            self.checked = True
+            return
+        again = self.fetched or self.zip_data is not None
+        if again:
+            # Left in place, the next run would trust it.
+            remove(self)
+        source = "its copy was removed, so the next run fetches it anew" if again else "copy or prepare it again"
+        raise ShardError(f"{self.filename}: the shard is damaged: {problem}; {source}")
+
+
+def damage(data, info, samples):
+    """What is wrong with the bytes of a shard, or None.
+
+    Args:
+        data: The uncompressed file.
+        info: Its entry in the index.
+        samples: Samples that the index says it has.
+    """
+    if len(data) != info.bytes:
+        return f"{len(data)} bytes where the index says {info.bytes}"
+    algorithm = next((name for name in _HASHES if name in info.hashes), None)
+    if algorithm is not None:
+        found = get_hash(algorithm, data)
+        return (
+            None if found == info.hashes[algorithm] else f"{algorithm} {found}, the index says {info.hashes[algorithm]}"
+        )
+    if len(data) < 8 + 4 * samples or int.from_bytes(data[:4], "little") != samples:
+        return f"its header does not name the {samples} samples of the index"
+    offsets = np.frombuffer(data, np.uint32, samples + 1, 4).astype(np.int64)
+    if (np.diff(offsets) <= 0).any() or offsets[-1] != len(data):
+        return "its table of samples does not fit its length"
+    return None
+
+
+def remove(shard):
+    """Remove what is on disk of a shard that can be had again: the uncompressed file, and a fetched compressed one."""
+    infos = [shard.raw_data, shard.zip_data if shard.fetched else None]
+    for info in filter(None, infos):
+        # Another worker may have been faster.
+        with suppress(FileNotFoundError):
+            os.remove(os.path.join(shard.dirname, shard.split, info.basename))

@@ -1,0 +1,1 @@
+"""What Composer calls during a run; a file is named as the callback is in the YAML."""

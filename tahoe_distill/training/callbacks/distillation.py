@@ -1,0 +1,108 @@
+"""The callback `distillation`: what every training step of this project needs besides the loss."""
+
+import json
+import logging
+
+import torch
+from composer.core import Callback, Event
+from composer.utils import dist, reproducibility
+
+from tahoe_distill.training.batch_check import check_loaders
+from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
+from tahoe_distill.training.callbacks.parameter_groups import group_parameters
+from tahoe_distill.training.resume.batch_shape import BatchShape
+
+log = logging.getLogger(__name__)
+
+
+class DistillationCallback(Callback):
+    """Groups the parameters, steps the schedules, seeds each batch, and stops a run that cannot come to good.
+
+    Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
+    Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
+
+    Args:
+        log_schedules: Log the scheduled values of each batch under ``schedule/``.
+    """
+
+    def __init__(self, log_schedules=True):
+        self.log_schedules = log_schedules
+        self.checked_gradients = False
+        self.stopping = None
+        self.shape = BatchShape()
+
+    def run_event(self, event, state, logger):
+        """Dispatch by event."""
+        if event == Event.BATCH_START:
+            self._start_batch(state, logger)
+        elif event == Event.INIT:
+            self._prepare(state)
+        elif event == Event.AFTER_LOAD:
+            self.stopping.check(state)
+        elif event == Event.FIT_START:
+            _check_loaders(state)
+            self.stopping.start(state)
+            self.shape.start(state)
+        elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
+            self.stopping.note(state)
+        elif event == Event.AFTER_LOSS:
+            _check_loss(state)
+        elif event == Event.AFTER_BACKWARD and not self.checked_gradients:
+            _check_gradients(state)
+            self.checked_gradients = True
+
+    def state_dict(self):
+        """What the early stoppers know and how batches are divided, as texts: a sharded resume needs fixed keys."""
+        return {"stopping": json.dumps(self.stopping.record()), "shape": json.dumps(self.shape.record())}
+
+    def load_state_dict(self, state):
+        """Give it back."""
+        self.stopping.restore(json.loads(state["stopping"]))
+        self.shape.restore(json.loads(state["shape"]))
+
+    def _prepare(self, state):
+        # Before Composer makes the schedulers, which count the groups, and before it shards the model.
+        for optimizer in state.optimizers:
+            group_parameters(state.model, optimizer)
+        self.stopping = StoppingMemory(state)
+
+    def _start_batch(self, state, logger):
+        batch = state.timestamp.batch.value
+        reproducibility.seed_all((state.rank_zero_seed + 1_000_003 * batch + dist.get_global_rank()) % 2**32)
+        objectives = _model(state).objectives
+        elapsed = state.get_elapsed_duration()
+        objectives.step(0.0 if elapsed is None else min(float(elapsed), 1.0))
+        if self.log_schedules:
+            logger.log_metrics({f"schedule/{name}": value for name, value in objectives.scheduled_values().items()})
+
+
+def _check_loaders(state):
+    loaders = {
+        "eval_loader" if e.label == "eval" else f"eval_loader {e.label!r}": e.dataloader.dataloader
+        for e in state.evaluators
+    }
+    check_loaders(_model(state), state.train_dataloader, loaders)
+
+
+def _model(state):
+    return state.model.module if state.is_model_ddp else state.model
+
+
+def _check_loss(state):
+    losses = state.loss if isinstance(state.loss, dict) else {"total": state.loss}
+    if torch.isfinite(losses["total"]).all():
+        return
+    bad = [name for name, value in losses.items() if name != "total" and not torch.isfinite(value).all()]
+    raise RuntimeError(
+        f"the loss is {float(losses['total'])} at batch {state.timestamp.batch.value}, by "
+        f"{', '.join(bad) or 'the total'}; lower the learning rate, or look at the cells of this batch"
+    )
+
+
+def _check_gradients(state):
+    missing = [name for name, p in _model(state).named_parameters() if p.requires_grad and p.grad is None]
+    if missing:
+        raise RuntimeError(
+            f"{len(missing)} trainable parameters got no gradient in the first batch ({', '.join(missing[:3])}); a run "
+            "with such parameters cannot be resumed: freeze them or add the objective that trains them"
+        )

@@ -1,0 +1,207 @@
+"""The callback `hf_student`: writes the student as a Hugging Face folder during and after training."""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from composer.core import Event, Time, TimeUnit
+from composer.utils import create_interval_scheduler, dist
+from llmfoundry.interfaces import CallbackWithConfig
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+from tahoe_distill.hub.card import write_card
+from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
+from tahoe_distill.hub.records import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
+from tahoe_distill.models import Tx1Model
+from tahoe_distill.training.callbacks.best_student import BestSoFar
+from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.rank_zero import on_rank_zero
+
+log = logging.getLogger(__name__)
+
+
+class HFStudentCallback(CallbackWithConfig):
+    """Exports the student at an interval and at the end of the fit.
+
+    The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, where it is asked
+    for, ``folder-best``. Each is written under a temporary name, loaded in a fresh process and compared, and only then
+    renamed. A mismatch stops the run.
+
+    Args:
+        train_config: The run's configuration, handed in by llm-foundry and recorded in the folder.
+        folder: Where the finished student goes.
+        save_interval: How often, in Composer's time strings (``500ba``, ``1ep``, ``1dur``).
+        overwrite: Replace folders that exist; otherwise they are an error. What the same run wrote before it was
+            killed and resumed is replaced in any case. A run that had ended and is started again writes ``folder``
+            where it is missing, and leaves it otherwise.
+        verify: Reload each export in a fresh process.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
+            may be left out. A student that is not better is kept and not published, and the run ends well.
+        best: Name of an evaluation metric, or ``{metric: …, mode: max or min}``: after each evaluation that improves
+            on it, the student replaces ``folder-best``, with value and batch in its ``best.json``.
+
+    Raises:
+        FileExistsError: At the start of the run, when ``folder`` exists, or ``folder-best`` of another run, and
+            ``overwrite`` is off.
+        ValueError: At the start of the run, for an unknown dtype, a bad key of ``push_to_hub`` or ``best``, or a metric
+            that the run does not report.
+    """
+
+    def __init__(
+        self,
+        train_config,
+        folder,
+        save_interval="1dur",
+        overwrite=False,
+        verify=True,
+        dtype="float32",
+        push_to_hub=None,
+        best=None,
+    ):
+        if dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
+        self.config = dict(train_config)
+        self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
+        if self.push and not self.config.get("eval_loader"):
+            raise ValueError(
+                "hf_student.push_to_hub needs metrics to publish, but the run has no eval_loader; add one, or remove "
+                "push_to_hub"
+            )
+        self.best = None if best is None else BestSoFar.from_options(best)
+        self.folder = Path(folder)
+        self.best_folder = self.folder.with_name(f"{self.folder.name}-best")
+        self.overwrite = overwrite
+        self.verify = verify
+        self.dtype = getattr(torch, dtype)
+        interval = Time.from_input(save_interval, TimeUnit.EPOCH)
+        self.due = create_interval_scheduler(interval, include_end_of_training=False)
+        # Values of the last evaluation, which a checkpoint of Composer lacks.
+        self.metrics = {}
+        self.resumed = False
+        # Where a run may carry on from a checkpoint, that is loaded first.
+        if not self.config.get("autoresume"):
+            self._check_folders(self.folder.exists())
+
+    def run_event(self, event, state, logger):
+        """Export when the interval, an evaluation or the end of the fit says so."""
+        # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
+        if event == Event.FIT_END:
+            self._export(state, self.folder, push=self.push)
+        elif event == Event.AFTER_LOAD:
+            self._check_start(state)
+        elif event == Event.EVAL_AFTER_ALL:
+            self._note_evaluation(state)
+        elif self._is_interval(event, state):
+            self._export(state, self._interval_folder(state))
+
+    def state_dict(self):
+        """The last and the best evaluation, as texts: a sharded resume needs the same keys whatever a run has."""
+        best = self.best.record() if self.best else {}
+        return {"best": json.dumps(best), "metrics": json.dumps(self.metrics)}
+
+    def load_state_dict(self, state):
+        """Carry on from them."""
+        self.metrics = json.loads(state["metrics"])
+        if self.best:
+            self.best.restore(json.loads(state["best"]))
+
+    def _check_start(self, state):
+        """Refuse a folder of another run; write that of a run which was killed after its last batch."""
+        if self.best:
+            self.best.check(state)
+        self.resumed = bool(self.config.get("autoresume") and state.timestamp.batch.value)
+        exists, own = dist.all_gather_object((self.folder.exists(), self._is_own(self.folder)))[0]
+        self._check_folders(exists and not (own and self.resumed))
+        elapsed = state.get_elapsed_duration()
+        if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
+            self._export(state, self.folder, push=self.push)
+
+    def _note_evaluation(self, state):
+        self.metrics = read_metrics(state)
+        if self.best and self.best.improved(state):
+            self._export(state, self.best_folder, {BEST_FILE: to_json(self.best.record())})
+
+    def _is_interval(self, event, state):
+        elapsed = state.get_elapsed_duration()
+        return elapsed is not None and elapsed < 1.0 and self.due(state, event)
+
+    def _check_folders(self, in_the_way):
+        if in_the_way and not self.overwrite:
+            raise _exists(self.folder)
+        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
+            raise _exists(self.best_folder)
+
+    def _is_own(self, folder):
+        """Whether a folder was written by this run, before it was killed or had ended."""
+        record = folder / HYPERPARAMETERS_FILE
+        return record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config)
+
+    def _may_replace(self, folder):
+        # A resumed run may have other settings by now, such as the number of workers.
+        return self.overwrite or self.resumed or self._is_own(folder)
+
+    def _interval_folder(self, state):
+        return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")
+
+    def _export(self, state, folder, extra=None, push=None):
+        model = state.model.module if state.is_model_ddp else state.model
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights = get_model_state_dict(model.student, options=options)
+
+        def write():
+            self._write(model, weights, folder, state, extra or {})
+            if push:
+                _publish(folder, push)
+
+        on_rank_zero(write, "rank 0 could not export the student")
+
+    def _write(self, model, weights, folder, state, extra):
+        metrics = read_metrics(state) or self.metrics
+        config = type(model.student.config).from_dict(model.student.config.to_dict())
+        with torch.device("meta"):
+            student = Tx1Model(config)
+        student.load_state_dict(weights, assign=True, strict=True)
+        student = student.to(self.dtype).eval()
+        recorded = to_json(self.config)
+        files = {
+            **extra,
+            # From the record as it will be read, so that the folder alone gives the same card again.
+            CARD_FILE: write_card(config, json.loads(recorded), metrics),
+            HYPERPARAMETERS_FILE: recorded,
+            METRICS_FILE: to_json(metrics),
+        }
+        processor = model.make_processor(*_names(state))
+        replace = self._may_replace(folder)
+        write_model_folder(student, processor, folder, files, verify=self.verify, overwrite=replace)
+        log.info("wrote the student to %s", folder)
+
+
+def _exists(folder):
+    return FileExistsError(
+        f"{folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
+        "callbacks.hf_student.overwrite=true"
+    )
+
+
+def _publish(folder, settings):
+    try:
+        report = push_folder(folder, **settings)
+    except NotBetterError as error:
+        log.warning("the student in %s was not published: %s", folder, error)
+    except Exception as error:
+        raise RuntimeError(
+            f"the student is in {folder}, but could not be published ({error}); publish it with "
+            f"tahoe-distill push {folder} {settings['repo_id']}"
+        ) from error
+    else:
+        log.info("published the student as %s", report.url)
+
+
+def _names(state):
+    """Gene symbols that came with the training shards, and the drugs that their collator knows, if any."""
+    collator = getattr(state.train_dataloader, "collate_fn", None)
+    vocab, drugs = getattr(collator, "vocab", None), getattr(collator, "drugs", None)
+    return {} if vocab is None else vocab.symbols, None if drugs is None else drugs.numbers_by_name

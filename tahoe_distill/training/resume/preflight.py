@@ -1,0 +1,192 @@
+"""What is done before a run starts, so that one which was killed carries on by itself."""
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tahoe_distill.training.resume.checkpoint_files import find_checkpoint, find_checkpoints
+
+log = logging.getLogger(__name__)
+
+PARTIAL = ".partial"
+_SAVE_FILENAME = "ep{epoch}-ba{batch}-rank{rank}.pt"
+
+
+@dataclass(frozen=True)
+class SaveSettings:
+    """What a run's configuration says about its checkpoints.
+
+    Args:
+        folder: ``save_folder``, its ``{run_name}`` filled in; ``None`` where the run saves none, or not on this disk.
+        latest: Name of the link to the newest checkpoint.
+        run_name: The run's name, or ``None``.
+        sharded: Whether a checkpoint of this run is a folder of shards; ``None`` where the configuration leaves it
+            open.
+        resumes: Whether the run carries on from a checkpoint that it finds.
+        missing: Settings that resumption needs and the configuration lacks, as ``key: value``.
+    """
+
+    folder: Path | None
+    latest: str
+    run_name: str | None
+    sharded: bool | None
+    resumes: bool
+    missing: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config, processes=1):
+        """From a run's configuration, a mapping, and the number of its processes."""
+        run_name = config.get("run_name") or os.environ.get("RUN_NAME")
+        fsdp = config.get("fsdp_config")
+        kind = "full" if not fsdp else fsdp.get("state_dict_type")
+        latest = "latest-sharded-rank0" if kind == "sharded" else "latest-rank0.pt"
+        return cls(
+            folder=_local_folder(config, run_name),
+            latest=(config.get("save_latest_filename") or latest).replace("{rank}", "0"),
+            run_name=run_name,
+            # llm-foundry drops FSDP where there is one process.
+            sharded=False if processes == 1 else {"full": False, "sharded": True}.get(kind),
+            resumes=bool(config.get("autoresume")),
+            missing=tuple(_missing(config, run_name, fsdp)),
+        )
+
+
+def prepare_run(config):
+    """Make the folder of checkpoints fit to be resumed from.
+
+    Acts in the first process of each node; the others wait for it when they join the process group. Everything it does
+    may be done twice, and by two nodes at once.
+
+    Args:
+        config: The run's whole configuration as a mapping.
+
+    Raises:
+        ValueError: When the checkpoints there are cannot be loaded by the processes that this run has.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    settings = SaveSettings.from_config(config, int(os.environ.get("WORLD_SIZE", "1")))
+    if settings.missing:
+        log.warning(
+            "save_folder is set without %s, which a killed run needs to carry on by itself", ", ".join(settings.missing)
+        )
+    if settings.resumes and settings.folder and settings.folder.is_dir() and _has_our_names(config):
+        look_over(settings)
+
+
+def look_over(settings):
+    """Point ``latest`` at a whole checkpoint and put aside those that a kill left unfinished.
+
+    A folder that was not written by this run is left as it is.
+
+    Raises:
+        ValueError: When the checkpoint to carry on from is sharded and this run's are not, or the other way round.
+    """
+    folder, link = settings.folder, settings.folder / settings.latest
+    if os.path.lexists(link) and not _is_our_link(link):
+        log.warning("%s is not a link to a checkpoint beside it; %s is left as it is", link, folder)
+        return
+    found = find_checkpoints(folder)
+    problems = {saved: saved.damage() for saved in found}
+    linked = find_checkpoint(folder / os.readlink(link)) if link.is_symlink() else None
+    chosen = linked if linked and not problems.get(linked) else _newest_whole(problems)
+    if chosen and not _is_of_run(chosen, settings.run_name):
+        return
+    if chosen:
+        _check_kind(chosen, settings)
+    _say_and_link(link, linked, problems.get(linked), chosen)
+    for saved, problem in problems.items():
+        if problem and (chosen is None or saved.age > chosen.age):
+            _put_aside(saved.path, problem)
+
+
+def _newest_whole(problems):
+    whole = [saved for saved, problem in problems.items() if not problem]
+    return whole[-1] if whole else None
+
+
+def _is_our_link(link):
+    """Whether it leads to a checkpoint in its own folder, or to one that was there."""
+    if not link.is_symlink() or os.path.basename(os.readlink(link)) != os.readlink(link):
+        return False
+    return not link.exists() or find_checkpoint(link.parent / os.readlink(link)) is not None
+
+
+def _is_of_run(saved, run_name):
+    writer = saved.run_name()
+    if writer is None or run_name is None or writer == run_name:
+        return True
+    log.warning(
+        "%s was written by the run %s; this one, %s, repairs nothing there and may carry on from it: give each run a "
+        "save_folder of its own",
+        saved.path,
+        writer,
+        run_name,
+    )
+    return False
+
+
+def _check_kind(saved, settings):
+    if settings.sharded is None or saved.sharded == settings.sharded:
+        return
+    kinds = {True: "sharded over several processes", False: "one file"}
+    raise ValueError(
+        f"{saved.path} is {kinds[saved.sharded]}, and a checkpoint of this run would be {kinds[settings.sharded]}; go "
+        "on with the same number of processes and the same fsdp_config.state_dict_type, or give another save_folder"
+    )
+
+
+def _say_and_link(link, linked, problem, chosen):
+    """Make ``link`` lead to ``chosen``, atomically, unless it does."""
+    if chosen == linked and chosen is not None:
+        return
+    if not os.path.lexists(link):
+        if chosen is None:
+            return
+        reason = f"{link} is missing"
+    else:
+        reason = f"{link} leads to {os.readlink(link)}, and " + (problem or "that is gone")
+    log.warning("%s; %s", reason, f"carrying on from {chosen.path.name}" if chosen else "starting from the beginning")
+    if chosen is None:
+        link.unlink(missing_ok=True)
+        return
+    new = link.with_name(f".{link.name}-{os.getpid()}")
+    new.symlink_to(chosen.path.name)
+    os.replace(new, link)
+
+
+def _put_aside(path, problem):
+    aside = path.with_name(path.name + PARTIAL)
+    if aside.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:
+        return  # Another node was faster.
+    log.warning("%s was not finished when its run ended (%s); it is now %s", path, problem, aside.name)
+
+
+def _local_folder(config, run_name):
+    folder = config.get("save_folder")
+    if not folder or "://" in folder:
+        return None
+    return Path(folder.replace("{run_name}", str(run_name)))
+
+
+def _has_our_names(config):
+    """Whether checkpoints get the names that :mod:`checkpoint_files` knows."""
+    return (config.get("save_filename") or _SAVE_FILENAME) == _SAVE_FILENAME
+
+
+def _missing(config, run_name, fsdp):
+    if not config.get("save_folder"):
+        return
+    if not run_name:
+        yield "run_name: NAME"
+    for key in ("autoresume", "save_overwrite"):
+        if not config.get(key):
+            yield f"{key}: true"
+    if fsdp and not fsdp.get("state_dict_type"):
+        yield "fsdp_config.state_dict_type: full"

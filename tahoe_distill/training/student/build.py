@@ -1,0 +1,212 @@
+"""Building a student: its configuration, its vocabulary, its drug token, its first weights."""
+
+import logging
+import os
+
+import torch
+from composer.utils import dist
+
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.models.processing_tx1 import VOCAB_FILE
+from tahoe_distill.training.student.initialisation import initialise_from_teacher
+from tahoe_distill.training.student.pruning import pruned_vocabulary
+from tahoe_distill.training.student.spec import DRUG_FIELDS, TOKEN_FIELDS, StudentSpec
+
+log = logging.getLogger(__name__)
+
+_INHERITED = (
+    "vocab_size",
+    "num_bins",
+    "pad_value",
+    "pad_token_id",
+    "cls_token_id",
+    "context_length",
+    "hidden_act",
+    "masked_attention",
+    "pooling",
+    "standard_scale_outputs",
+    "max_value",
+)
+# Taken over too where the teacher's weights are, so that they mean the same.
+_INHERITED_WITH_WEIGHTS = (
+    "use_glu",
+    "layer_norm_eps",
+    "gene_norm",
+    "value_act",
+    "value_norm",
+    "expression_head_layers",
+    "expression_head_act",
+    "mvc_query_act",
+    "mvc_scaled",
+)
+
+
+def student_vocabulary(spec, vocab):
+    """The vocabulary of a student.
+
+    Args:
+        spec: As in :func:`student_config`.
+        vocab: The teacher's, or the run's where there is no teacher.
+
+    Returns:
+        ``vocab`` itself, or a smaller :class:`GeneVocab`.
+
+    Raises:
+        FileNotFoundError: When ``path`` has no vocabulary, or ``genes`` is not there.
+        ValueError: When ``genes`` cannot be read or leaves no gene.
+        ShardError: When the shards of ``genes`` are damaged.
+    """
+    spec = StudentSpec.read(spec)
+    if spec.genes is not None:
+        # Processes of one machine must not unpack the same shards at once.
+        with dist.run_local_rank_zero_first():
+            own = pruned_vocabulary(spec.genes, vocab)
+    elif spec.path is not None:
+        own = GeneVocab.from_file(_file(spec.path, VOCAB_FILE))
+    else:
+        return vocab
+    return vocab if own.tokens == vocab.tokens else own
+
+
+def student_config(spec, teacher_config, defaults=None, vocab=None):
+    """Configuration of a student, answering in the teacher's space unless ``projection_dim`` says otherwise.
+
+    Args:
+        spec: Preset name; a mapping of :class:`Tx1Config` fields, optionally with ``preset``, ``init``, ``genes`` and
+            ``drug_token``; ``{"path": FOLDER}`` to carry on from an exported student; or a :class:`StudentSpec`.
+        teacher_config: The teacher's configuration, whose tokens and bins the student takes over; ``None`` without
+            a teacher.
+        defaults: Fields to fill in when neither the spec nor the teacher says.
+        vocab: The student's vocabulary where it is not the teacher's.
+
+    Raises:
+        ValueError: For an unknown preset or field, a folder with another vocabulary, or a drug token that the teacher
+            lacks.
+        FileNotFoundError: When ``path`` is no exported student.
+    """
+    spec = StudentSpec.read(spec)
+    if spec.path is not None:
+        return _exported_config(spec.path, teacher_config, vocab)
+    settings = {**(defaults or {}), **_inherited(spec, teacher_config)}
+    if vocab is not None:
+        settings.update(zip(TOKEN_FIELDS, (len(vocab), vocab["<pad>"], vocab["<cls>"])))
+    if spec.drug_token:
+        settings.update(_drug_settings(teacher_config, vocab))
+    if teacher_config is not None:
+        settings["projection_dim"] = teacher_config.embedding_size
+    return Tx1Config(**{**settings, **spec.fields})
+
+
+def check_width(spec, config, teacher_config):
+    """Refuse a student that is wider than its teacher, which is nearly always the preset of another teacher.
+
+    Args:
+        spec: The run's :class:`StudentSpec`.
+        config: The student's configuration.
+        teacher_config: The teacher's, ``None`` where it is not known.
+
+    Raises:
+        ValueError: When it is wider and ``allow_wider`` is not set.
+    """
+    if teacher_config is None or spec.path is not None or spec.allow_wider:
+        return
+    if config.hidden_size > teacher_config.hidden_size:
+        raise ValueError(
+            f"the student is {config.hidden_size} wide, its teacher {teacher_config.hidden_size}: choose a smaller "
+            "preset or model.student.hidden_size, or set model.student.allow_wider: true if that is meant"
+        )
+
+
+def _inherited(spec, teacher_config):
+    if teacher_config is None:
+        return {}
+    same_width = spec.fields.get("hidden_size", Tx1Config().hidden_size) == teacher_config.hidden_size
+    names = _INHERITED + (_INHERITED_WITH_WEIGHTS if spec.init == "teacher" and same_width else ())
+    return {name: getattr(teacher_config, name) for name in names}
+
+
+def _drug_settings(teacher_config, vocab):
+    if teacher_config is None or teacher_config.num_drugs is None:
+        raise ValueError(
+            "model.student.drug_token is set, but there is no teacher with a drug token; load one that has it with "
+            "model.teacher.use_chem: true, or remove drug_token"
+        )
+    settings = {name: getattr(teacher_config, name) for name in DRUG_FIELDS}
+    return settings if vocab is None else {**settings, "drug_token_id": vocab["<drug>"]}
+
+
+def _exported_config(folder, teacher_config, vocab):
+    config = Tx1Config.from_pretrained(os.path.dirname(_file(folder, "config.json")))
+    if vocab is not None:
+        if config.vocab_size < len(vocab):
+            raise ValueError(
+                f"the student in {folder} has {config.vocab_size} tokens, its {VOCAB_FILE} {len(vocab)}; the folder is "
+                "not as it was exported: export it again"
+            )
+    elif teacher_config is not None and config.vocab_size != teacher_config.vocab_size:
+        raise ValueError(
+            f"the student in {folder} has {config.vocab_size} tokens, the teacher "
+            f"{teacher_config.vocab_size}; both must share one vocabulary"
+        )
+    return config
+
+
+def _file(folder, name):
+    path = os.path.join(folder, name)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"model.student.path: {folder} has no {name}; expected an exported student")
+    return path
+
+
+def build_student(spec, config, needs, sees_masks, teacher=None, tokens=None):
+    """A student ready to train, without the heads that no objective trains.
+
+    A trainable parameter that never gets a gradient breaks resumption, so what no gradient reaches is left out or
+    frozen. The fingerprints of drugs are given, not learned: they are the teacher's, and frozen.
+
+    Args:
+        spec: As in :func:`student_config`.
+        config: What that returned.
+        needs: What the objectives need (``expression``, ``mvc``, …).
+        sees_masks: Whether the student is shown masked cells; otherwise its mask flag stays as it is.
+        teacher: The teacher's ``Tx1Model``, which ``init: teacher`` and ``drug_token`` need.
+        tokens: As in :func:`initialise_from_teacher`.
+
+    Raises:
+        ValueError: When the teacher's weights are needed and there are none.
+    """
+    spec = StudentSpec.read(spec)
+    if teacher is None:
+        _refuse_what_needs_a_teacher(spec)
+    if "expression" not in needs:
+        config.expression_head_layers = None
+    if "mvc" not in needs:
+        config.mvc_head = False
+    if spec.path is not None:
+        log.info("carrying on from the student in %s", spec.path)
+        student = Tx1Model.from_pretrained(spec.path, config=config, torch_dtype=torch.float32)
+    else:
+        student = Tx1Model(config)
+    if spec.init == "teacher":
+        initialise_from_teacher(student, teacher, tokens)
+    if spec.drug_token:
+        student.chem_encoder.embedding.load_state_dict(teacher.chem_encoder.embedding.state_dict())
+    if student.chem_encoder is not None:
+        student.chem_encoder.embedding.requires_grad_(False)
+    if not sees_masks:
+        student.flag_encoder.requires_grad_(False)
+    return student
+
+
+def _refuse_what_needs_a_teacher(spec):
+    if spec.init == "teacher":
+        raise ValueError(
+            "model.student.init: teacher takes the teacher's weights, and this run loads no teacher (there is none, or "
+            "a cache of its outputs); name one under model.teacher.source, or set init: scratch"
+        )
+    if spec.drug_token:
+        raise ValueError(
+            "model.student.drug_token takes the teacher's fingerprints of drugs, and this run loads no teacher (only a "
+            "cache of its outputs); name one under model.teacher.source, or carry on from an exported student that "
+            "has them with path: FOLDER"
+        )

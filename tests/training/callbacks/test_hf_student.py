@@ -1,0 +1,132 @@
+"""The export callback in a real fit of Composer's trainer."""
+
+import json
+
+import pytest
+from composer import Trainer
+from torch.utils.data import DataLoader
+
+from tahoe_distill.hub import export
+from tahoe_distill.hub.card import card_of_folder
+from tahoe_distill.hub.push import NotBetterError
+from tahoe_distill.models import Tx1Model
+from tahoe_distill.training.callbacks import hf_student as export_callback
+from tahoe_distill.training.callbacks.distillation import DistillationCallback
+from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
+from tahoe_distill.training.model import TahoeDistillModel
+
+
+@pytest.fixture
+def fit(small_teacher, student_spec, batch):
+    def run(callback, batches=3):
+        model = TahoeDistillModel(student=student_spec, teacher=str(small_teacher))
+        loader = DataLoader([batch] * batches, batch_size=None)
+        Trainer(
+            model=model,
+            train_dataloader=loader,
+            max_duration=f"{batches}ba",
+            callbacks=[callback, DistillationCallback()],
+            device="cpu",
+            device_train_microbatch_size=4,
+            progress_bar=False,
+            accumulate_train_batch_on_tokens=False,
+        ).fit()
+        return model
+
+    return run
+
+
+def test_the_end_of_the_fit_writes_the_student(tmp_path, fit):
+    run = {"run_name": "r", "model": {"teacher": "t", "objectives": {"cosine": 1.0}}}
+    model = fit(HFStudentCallback(run, tmp_path / "hf"))
+    exported = Tx1Model.from_pretrained(tmp_path / "hf").state_dict()
+    assert all((exported[name] == tensor).all() for name, tensor in model.student.state_dict().items())
+    assert json.loads((tmp_path / "hf/training_hyperparameters.json").read_text()) == run
+    assert json.loads((tmp_path / "hf/metrics.json").read_text()) == {}
+    assert (tmp_path / "hf/README.md").read_text() == card_of_folder(tmp_path / "hf")
+
+
+def test_an_interval_writes_folders_of_their_own(tmp_path, fit):
+    fit(HFStudentCallback({}, tmp_path / "hf", save_interval="1ba", verify=False))
+    assert {path.name for path in tmp_path.iterdir()} == {"hf", "hf-ba1", "hf-ba2"}
+
+
+def test_a_mismatch_stops_the_run_and_leaves_nothing(tmp_path, fit, monkeypatch):
+    embed_probe = export.embed_probe
+    monkeypatch.setattr(export, "embed_probe", lambda model, batch: embed_probe(model, batch) + 1.0)
+    with pytest.raises(export.ExportMismatchError, match="first values"):
+        fit(HFStudentCallback({}, tmp_path / "hf"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_before_any_training(tmp_path):
+    (tmp_path / "hf").mkdir()
+    with pytest.raises(FileExistsError, match="callbacks.hf_student.overwrite=true"):
+        HFStudentCallback({}, tmp_path / "hf")
+
+
+def test_overwrite_replaces_a_folder(tmp_path, fit):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "old").write_text("old")
+    fit(HFStudentCallback({}, tmp_path / "hf", overwrite=True, verify=False))
+    assert not (tmp_path / "hf" / "old").exists()
+
+
+def test_an_unknown_dtype_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="found 'int4'"):
+        HFStudentCallback({}, tmp_path / "hf", dtype="int4")
+
+
+EVAL = {"eval_loader": {"name": "tahoe_mds"}}
+PUSH = {"repo_id": "lab/student", "only_if_better": "cosine"}
+
+
+def test_only_the_last_export_is_published(tmp_path, fit, monkeypatch):
+    pushes = []
+    monkeypatch.setattr(export_callback, "push_folder", lambda folder, **how: pushes.append((folder, how)) or _Report)
+    fit(HFStudentCallback(EVAL, tmp_path / "hf", "1ba", verify=False, push_to_hub=PUSH))
+    assert pushes == [(tmp_path / "hf", PUSH)]
+
+
+def test_a_student_that_is_not_better_is_kept_and_the_run_ends_well(tmp_path, fit, monkeypatch, caplog):
+    monkeypatch.setattr(export_callback, "push_folder", _raise(NotBetterError("0.1 here and 0.2 there")))
+    fit(HFStudentCallback(EVAL, tmp_path / "hf", verify=False, push_to_hub=PUSH))
+    assert "was not published: 0.1 here and 0.2 there" in caplog.text
+    assert (tmp_path / "hf" / "model.safetensors").exists()
+
+
+def test_a_push_that_fails_keeps_the_folder_and_says_how_to_go_on(tmp_path, fit, monkeypatch):
+    monkeypatch.setattr(export_callback, "push_folder", _raise(OSError("no route")))
+    with pytest.raises(RuntimeError, match=r"\(no route\); publish it with tahoe-distill push .*hf lab/student"):
+        fit(HFStudentCallback(EVAL, tmp_path / "hf", verify=False, push_to_hub=PUSH))
+    assert (tmp_path / "hf" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repo_id": "a/b", "privat": True}, "hf_student.push_to_hub.privat is unknown; expected the keys repo_id"),
+        ({"private": True}, "hf_student.push_to_hub.repo_id is missing"),
+        ({"repo_id": "a/b", "private": "yes"}, "push_to_hub.private: expected a bool, found 'yes'"),
+        ("a/b", "push_to_hub: expected a mapping"),
+    ],
+)
+def test_bad_push_settings_are_refused_at_the_start(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        HFStudentCallback(EVAL, tmp_path / "hf", push_to_hub=settings)
+
+
+def test_a_push_without_metrics_is_refused_at_the_start(tmp_path):
+    with pytest.raises(ValueError, match="the run has no eval_loader"):
+        HFStudentCallback({}, tmp_path / "hf", push_to_hub=PUSH)
+
+
+class _Report:
+    url = "somewhere"
+
+
+def _raise(error):
+    def push(*arguments, **settings):
+        raise error
+
+    return push

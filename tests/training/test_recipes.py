@@ -1,0 +1,71 @@
+"""Each preset runs two batches, with the tests' teacher, cells and sizes in place of the real ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+from in_process import train_yaml
+
+from tahoe_distill.models import Tx1Config
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs/recipes").glob("*.yaml"))
+LAYERS = {
+    "curriculum": [
+        "model.objectives.hidden:coarse.layer_map=[[1,1]]",
+        "model.objectives.hidden:fine.layer_map=[[2,2]]",
+    ]
+}
+SIZES = "hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2"
+STUDENTS = {"fast": f"{{{SIZES}, context_length: 12}}"}
+
+AT_START_AND_HALF = {
+    "tau/relational": [4.0, 2.25],
+    "weight/cosine": [1.0, 0.75],
+    "weight/hidden:coarse": [1.0, 0.5],
+    "weight/hidden:fine": [0.0, 0.25],
+    "weight/gene": [0.0, 0.25],
+}
+
+
+@pytest.fixture
+def overrides(tmp_path, small_teacher, shards):
+    """What stands in for the teacher, the cells and the sizes of the real run."""
+    settings = [f"variables.run_folder={tmp_path}/run", f"model.teacher.source={small_teacher}", "precision=fp32"]
+    settings += ["model.teacher.size=null", "model.teacher.dtype=float32", "max_seq_len=32"]
+    for loader, split in (("train_loader", "train"), ("eval_loader", "val")):
+        stream = f"{loader}.dataset.streams.tahoe_100m"
+        settings += [f"{stream}.remote=null", f"{stream}.local={shards / split}", f"{loader}.vocab=null"]
+        settings += [f"{loader}.num_workers=0", f"{loader}.pin_memory=false", f"{loader}.collator.max_length=32"]
+    settings += ["train_loader.dataset.cache_limit=null", "train_loader.dataset.num_canonical_nodes=1"]
+    settings += [f"{name}=8" for name in ("global_train_batch_size", "device_eval_batch_size")]
+    settings += ["device_train_microbatch_size=8", "max_duration=2ba", "eval_interval=2ba", "save_interval=2ba"]
+    settings += ["scheduler.t_warmup=1ba", "loggers.inmemory={}", "log_to_console=false", "console_log_interval=2ba"]
+    return [*settings, "callbacks.hf_student.save_interval=1dur", "callbacks.hf_student.verify=false"]
+
+
+def test_there_are_three():
+    assert [path.stem for path in RECIPES] == ["curriculum", "default", "fast"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_preset_runs(path, overrides, tmp_path):
+    student = STUDENTS.get(path.stem, f"{{{SIZES}}}")
+    own = [f"model.student={student}", *LAYERS.get(path.stem, [])]
+    if path.stem == "fast":
+        own += [f"{loader}.collator.student_max_length=12" for loader in ("train_loader", "eval_loader")]
+    trainer = train_yaml(path, *overrides, *own)
+    assert trainer.state.timestamp.batch == 2
+    folders = {folder.name for folder in (tmp_path / "run").iterdir()}
+    assert folders == {"hf", "hf-best", "checkpoints"}
+    objectives = json.loads((tmp_path / "run/hf/training_hyperparameters.json").read_text())["model"]["objectives"]
+    logged = trainer.logger.destinations[0].data
+    assert {f"loss/train/{name}" for name in objectives} <= set(logged)
+    assert Tx1Config.from_pretrained(tmp_path / "run/hf").context_length == (12 if path.stem == "fast" else 32)
+
+
+def test_the_curriculum_moves_from_coarse_to_fine(overrides):
+    (path,) = (path for path in RECIPES if path.stem == "curriculum")
+    trainer = train_yaml(path, *overrides, f"model.student={{{SIZES}}}", *LAYERS["curriculum"])
+    logged = trainer.logger.destinations[0].data
+    scheduled = {name: [value for _, value in logged[f"schedule/{name}"]] for name in AT_START_AND_HALF}
+    assert scheduled == AT_START_AND_HALF
