@@ -4,8 +4,7 @@ import torch
 from composer.models import ComposerModel
 
 from tahoe_distill.metrics import CenteredCosine, MeanCosine
-from tahoe_distill.models import GeneVocab, Tx1Processor
-from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.forward import forward_flops, forward_model

@@ -7,7 +7,7 @@ import pytest
 from tiny_student import tiny_pair
 
 from tahoe_distill.embedding import embed, export_onnx
-from tahoe_distill.embedding.onnx import OnnxEncoder
+from tahoe_distill.embedding.backends import OnnxEncoder
 
 
 def cosine(a, b):

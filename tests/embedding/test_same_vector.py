@@ -10,9 +10,9 @@ import torch
 from tiny_student import tiny_cells, tiny_pair
 
 from tahoe_distill.embedding import CellEncoder, check_determinism, embed
-from tahoe_distill.embedding.batches import plan_batches
 from tahoe_distill.embedding.pipeline import pack, unpack
 from tahoe_distill.models import GeneVocab, Tx1Processor
+from tahoe_distill.models.processing_tx1 import plan_batches
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_plan_covers_each_cell_once_with_little_padding(batch_size):
     assert padded < 1.1 * lengths.sum() or batch_size == 100
     if batch_size == "auto":
         assert max(lengths[batch].max() * len(batch) for batch in batches) <= 4096
-    for batch in plan_batches(lengths, batch_size, same_length=True):
+    for batch in plan_batches(lengths, batch_size, 4096, same_length=True):
         assert len(set(lengths[batch])) == 1
 
 
 def test_plan_of_no_cells_and_of_cells_beyond_the_budget():
-    assert plan_batches([], 3) == []
-    assert [batch.tolist() for batch in plan_batches([10, 30, 20], tokens=5)] == [[1], [2], [0]]
+    assert plan_batches([], 3, 4096) == []
+    assert [batch.tolist() for batch in plan_batches([10, 30, 20], "auto", 5)] == [[1], [2], [0]]
 
 
 def test_packing_keeps_cells(adata, pair):
