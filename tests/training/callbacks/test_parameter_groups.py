@@ -120,7 +120,7 @@ def test_groups_and_the_best_student_hold_under_fsdp2_and_resume(tmp_path, run_c
     run_config |= {"max_duration": "4ba", "eval_interval": "1ba"}
     run_config["optimizer"] |= {"lr": 0.01, "weight_decay": 0.01}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(run_config))
-    command = [COMPOSER, "-n", "2", Path(__file__).with_name("sharded_groups.py"), tmp_path / "config.yaml"]
+    command = [COMPOSER, "-n", "2", Path(__file__).parents[1] / "sharded_groups.py", tmp_path / "config.yaml"]
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "FSDP_VERSION": "2"}
     environment["TMPDIR"] = str(tmp_path / "tmp")

@@ -45,7 +45,7 @@ def config(run_config, tmp_path):
             "hf_student": {"folder": "hf", "save_interval": "5ba", "verify": False},
             "kill_at": {"plan": "plan.json"},
         },
-        "code_paths": [str(Path(__file__).with_name("kill_at.py"))],
+        "code_paths": [str(Path(__file__).parents[1] / "kill_at.py")],
     }
 
 
