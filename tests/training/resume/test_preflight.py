@@ -10,7 +10,7 @@ from saved import cut, write_file, write_shards
 
 from tahoe_distill.training.resume.preflight import SaveSettings, prepare_run
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
