@@ -17,7 +17,7 @@ def test_written_and_read_back_exactly(tmp_path):
 
 
 def test_a_model_that_answers_nan_has_no_golden_vectors():
-    with pytest.raises(GoldenMismatchError, match="outputs nan for value 1 of test cell 0"):
+    with pytest.raises(GoldenMismatchError, match="gives nan for value 1 of test cell 0"):
         golden_text(BATCH, np.array([[0.1, np.nan]]))
 
 
