@@ -183,8 +183,11 @@ class TahoeDistillModel(ComposerModel):
     def flops_per_batch(self, batch):
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
         cells, length = batch["gene"].shape
-        student = 3 * forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
-        return student + (0 if self._teacher is None else self._teacher.flops(cells, length))
+        own = batch.get("student_gene", batch["gene"]).shape[1]
+        student = 3 * forward_flops(self.student, cells, own, self.needs)
+        if self._teacher is None:
+            return student
+        return student + self._teacher.flops(cells, length, self.objectives.teacher_needs)
 
 
 def _is_block(module):
