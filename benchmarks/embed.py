@@ -149,7 +149,7 @@ class Prepared:
         from tahoe_distill.embedding.options import Options
 
         self.processor = pair[1]
-        self.engine = Engine(*pair, Options(device="cpu", **options), torch.device("cpu"))
+        self.engine = Engine(*pair, Options(device="cpu", **options), device=torch.device("cpu"))
 
     def __call__(self, adata):
         cells = self.processor.encode_rows(adata.X, self.processor.match(adata))

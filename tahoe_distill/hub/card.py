@@ -24,12 +24,13 @@ A small model that embeds single cells, distilled from the Tahoe-x1 teacher `{te
 ```python
 from transformers import AutoModel, AutoProcessor
 
-model = AutoModel.from_pretrained("{name}", trust_remote_code=True).eval()
+model = AutoModel.from_pretrained("{name}", trust_remote_code=True)
 processor = AutoProcessor.from_pretrained("{name}", trust_remote_code=True)
-embeddings = model(**processor(adata)).pooler_output
+adata.obsm["X_tx1"] = model.embed(processor, adata)
 ```
 
-`adata` is an AnnData of raw or log1p counts with Ensembl ids. Whole files:
+`adata` is an AnnData of raw or log1p counts with Ensembl ids; the vectors are float32 and of length 1
+(`normalize=False` leaves them as they are). `model(**processor(adata))` gives gene embeddings too. Whole files:
 `tahoe-distill embed --model {name} --adata in.h5ad --out out.h5ad` (`pip install tahoe-distill`; with that package
 no remote code is needed).
 
