@@ -15,8 +15,7 @@ from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.hub.records import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.models import Tx1Model
-from tahoe_distill.training.callbacks.best_student import BestSoFar
-from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
 from tahoe_distill.training.rank_zero import on_rank_zero
 
 log = logging.getLogger(__name__)
