@@ -2,14 +2,14 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from in_process import train
 
 from tahoe_distill.metrics import METRICS, direction
+from tests.helpers import REPOSITORY
+from tests.helpers.in_process import train
 
-PAGE = Path(__file__).parents[2] / "docs" / "training.md"
+PAGE = REPOSITORY / "docs/training.md"
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from composer.callbacks import EarlyStopper
-from in_process import train
 
 from tahoe_distill.metrics import CenteredCosine, KNNOverlap, LossTerm, MaskedExpressionMSE, NormalizedMSE
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
+from tests.helpers.in_process import train
 
 
 @pytest.fixture
