@@ -13,6 +13,7 @@ BASE = [
     "transformers>=4.51",
     "safetensors>=0.4",
     "huggingface_hub>=0.28",
+    "torchmetrics>=1.0",
     "numpy>=1.26",
     "scipy>=1.11",
     "pandas>=2.1",

@@ -112,6 +112,6 @@ def _ended(error):
 def _input_errors():
     """What a wrong config, teacher or shard raises; anything else keeps its traceback."""
     from tahoe_distill.data import ShardError
-    from tahoe_distill.hub.export import ExportMismatchError
+    from tahoe_distill.hub.export import GoldenMismatchError
 
-    return (ValueError, OSError, ImportError, KeyError, TypeError, ShardError, ExportMismatchError)
+    return (ValueError, OSError, ImportError, KeyError, TypeError, ShardError, GoldenMismatchError)
