@@ -1,9 +1,11 @@
 """Publish an exported student on the Hugging Face hub, checked before and after."""
 
+import argparse
+
 EXAMPLE = "tahoe-distill push runs/70m/hf my-lab/tx1-student --only-if-better eval/cosine"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("dir", metavar="DIR", help="exported folder")
     parser.add_argument("repo", metavar="REPO", help="repository, owner/name; created when it does not exist")
@@ -21,7 +23,7 @@ def add_arguments(parser):
     parser.add_argument("--dry-run", action="store_true", help="check and compare, but upload nothing")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Push, and say where it went."""
     from tahoe_distill.hub.push import push_folder
 

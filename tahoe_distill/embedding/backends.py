@@ -12,7 +12,7 @@ def build_backend(name, model, processor, normalize=True):
     """A callable from keyword tensors (``gene_ids``, ``expression_bins``, …) to (C, E) embeddings.
 
     Args:
-        name: One of ``options.BACKENDS``.
+        name: One of ``BACKENDS``.
         model: A ``Tx1Model`` in eval mode on its device.
         processor: Its ``Tx1Processor``.
         normalize: Divide each embedding by its length.

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from tahoe_distill.embedding import BACKENDS
 from tahoe_distill.embedding.batches import check_batch_size
 from tahoe_distill.embedding.devices import choose_device, choose_dtype
-
-BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
 
 # Cells that are read, tokenised, sorted by length and committed together.
 CPU_WINDOW = 1024
