@@ -7,15 +7,15 @@ BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
 
 # Name -> module that defines it.
 _PUBLIC = {
-    "CellEncoder": "tahoe_distill.embedding.encoder",
+    "CellEncoder": "tahoe_distill.models",
     "Options": "tahoe_distill.embedding.options",
     "TahoePreprocessor": "tahoe_distill.embedding.preprocessor",
     "check_determinism": "tahoe_distill.embedding.determinism",
     "decode": "tahoe_distill.embedding.decoding",
-    "embed": "tahoe_distill.embedding.api",
+    "embed": "tahoe_distill.embedding.in_memory",
     "embed_file": "tahoe_distill.embedding.files",
     "examine": "tahoe_distill.embedding.doctor",
-    "export_onnx": "tahoe_distill.embedding.onnx",
+    "export_onnx": "tahoe_distill.embedding.backends",
     "load_student": "tahoe_distill.embedding.loading",
 }
 

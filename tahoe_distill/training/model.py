@@ -4,8 +4,7 @@ import torch
 from composer.models import ComposerModel
 
 from tahoe_distill.metrics import build_metrics
-from tahoe_distill.models import GeneVocab, Tx1Processor
-from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.forward import forward_flops, forward_model
@@ -180,8 +179,11 @@ class TahoeDistillModel(ComposerModel):
     def flops_per_batch(self, batch):
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
         cells, length = batch["gene"].shape
-        student = 3 * forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
-        return student + (0 if self._teacher is None else self._teacher.flops(cells, length))
+        own = batch.get("student_gene", batch["gene"]).shape[1]
+        student = 3 * forward_flops(self.student, cells, own, self.needs)
+        if self._teacher is None:
+            return student
+        return student + self._teacher.flops(cells, length, self.objectives.teacher_needs)
 
 
 def _is_block(module):
