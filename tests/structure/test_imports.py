@@ -1,6 +1,7 @@
 """Imports go downwards only, and a light import stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tahoe_distill
+from tests.helpers import REPOSITORY
 
 ROOT = Path(tahoe_distill.__file__).parent
 # Rank of each package and of each module beside them; one may import from lower ranks and from itself.
@@ -64,6 +66,12 @@ def test_every_package_and_module_has_a_rank():
     packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
     modules = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
     assert packages | modules == set(RANKS)
+
+
+def test_the_document_has_the_same_ranks():
+    text = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert {package: int(rank) for rank, package in rows} == RANKS
 
 
 def test_embedding_imports_nothing_of_training():
