@@ -58,13 +58,14 @@ class Registry(Generic[T]):
     Args:
         kind: What they are, for messages, such as ``objective``.
         group: Entry-point group by which a package offers one.
-        check: Called with a class and where it comes from; raises a :class:`ValueError` where it is none of the kind.
+        check: Called with a class and where it comes from; returns the name that the class gives itself, and raises a
+            :class:`ValueError` where it is none of the kind.
 
     Attributes:
         registered: Class by name; those of entry points are not among them until they are found.
     """
 
-    def __init__(self, kind: str, group: str, check: Callable[[type[T], str], None]):
+    def __init__(self, kind: str, group: str, check: Callable[[type[T], str], str]):
         self.kind, self.group, self.check = kind, group, check
         self.registered: dict[str, type[T]] = {}
 
@@ -74,13 +75,13 @@ class Registry(Generic[T]):
         Raises:
             ValueError: When it is none of the kind, or another class has its name.
         """
-        self.check(cls, cls.__name__)
-        other = self.registered.get(cls.name)
+        name = self.check(cls, cls.__name__)
+        other = self.registered.get(name)
         if other is not None and _path(other) != _path(cls):
             raise ValueError(
-                f"the {self.kind} name {cls.name!r} of {_path(cls)} is taken by {_path(other)}: choose another"
+                f"the {self.kind} name {name!r} of {_path(cls)} is taken by {_path(other)}: choose another"
             )
-        self.registered[cls.name] = cls
+        self.registered[name] = cls
         return cls
 
     def names(self) -> list[str]:

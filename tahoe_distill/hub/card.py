@@ -151,23 +151,23 @@ def write_card(
     )
 
 
-def _teacher(hyperparameters):
+def _teacher(hyperparameters: Mapping[str, Any]) -> Any:
     """The recorded name, hub id or folder of the teacher, or ``None``."""
     teacher = (hyperparameters.get("model") or {}).get("teacher")
     return teacher.get("source") if isinstance(teacher, dict) else teacher
 
 
-def _has_apache_teacher(hyperparameters):
+def _has_apache_teacher(hyperparameters: Mapping[str, Any]) -> bool:
     return str(_teacher(hyperparameters) or "").startswith(_APACHE_TEACHERS)
 
 
-def _metadata(title, hyperparameters, metrics):
+def _metadata(title: str, hyperparameters: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The YAML head, fences included: what the hub reads of a card, model-index metrics among it."""
     if _has_apache_teacher(hyperparameters):
         licence = {"license": "apache-2.0"}
     else:
         licence = {"license": "other", "license_name": "licence-of-the-teacher"}
-    head = {
+    head: dict[str, Any] = {
         "library_name": "transformers",
         **licence,
         "pipeline_tag": "feature-extraction",
@@ -183,9 +183,9 @@ def _metadata(title, hyperparameters, metrics):
     return "---\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---\n"
 
 
-def _results(metrics):
+def _results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One model-index result per evaluation set: the part of a metric's name before its last slash."""
-    groups = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for name, value in sorted(metrics.items()):
         # YAML's .nan and .inf are refused by the hub.
         if is_number(value):
@@ -201,7 +201,7 @@ def _results(metrics):
     ]
 
 
-def _sizes(config):
+def _sizes(config: Tx1Config) -> str:
     with torch.device("meta"):
         model = Tx1Model(config)
     parameters, table = model.num_parameters(), model.gene_encoder.embedding.weight.numel()
@@ -216,7 +216,7 @@ def _sizes(config):
     return _table(("", ""), rows.items())
 
 
-def _metrics(metrics, previous):
+def _metrics(metrics: Mapping[str, Any], previous: Mapping[str, Any] | None) -> str:
     if not metrics:
         return "None were measured in this run."
     table = _table(("metric", "value"), ((name, _number(value)) for name, value in sorted(metrics.items())))
@@ -230,14 +230,14 @@ def _metrics(metrics, previous):
     return f"{table}\n\nAgainst the version published before:\n\n{against}"
 
 
-def _objectives(model):
+def _objectives(model: Mapping[str, Any]) -> str:
     objectives = model.get("objectives") or {}
     if not objectives:
         return "Objectives: not recorded."
     return _table(("objective", "settings"), ((name, _code(value)) for name, value in sorted(objectives.items())))
 
 
-def _data(hyperparameters):
+def _data(hyperparameters: Mapping[str, Any]) -> str:
     rows = []
     for key, use in (("train_loader", "training"), ("eval_loader", "evaluation")):
         loaders = hyperparameters.get(key) or []
@@ -247,9 +247,9 @@ def _data(hyperparameters):
     return _table(("used for", "data set"), rows) if rows else "Not recorded."
 
 
-def _settings(hyperparameters):
-    names = ("seed", "max_duration", "max_seq_len", "global_train_batch_size", "precision")
-    names += ("optimizer", "scheduler", "algorithms")
+def _settings(hyperparameters: Mapping[str, Any]) -> str:
+    names = ["seed", "max_duration", "max_seq_len", "global_train_batch_size", "precision"]
+    names += ["optimizer", "scheduler", "algorithms"]
     rows = [(name, _code(hyperparameters[name])) for name in names if name in hyperparameters]
     student = (hyperparameters.get("model") or {}).get("student")
     rows += [("student", _code(student))] if student else []

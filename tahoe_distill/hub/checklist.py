@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -61,7 +63,7 @@ def failed_checks(folder: str | os.PathLike[str]) -> dict[str, str]:
     return problems
 
 
-def _check_card(folder):
+def _check_card(folder: Path) -> None:
     path = folder / CARD_FILE
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if not re.match(r"---\n.*?\n---\n", text, re.DOTALL):
@@ -70,12 +72,12 @@ def _check_card(folder):
     card_of_folder(folder)
 
 
-def _check_hyperparameters(folder):
+def _check_hyperparameters(folder: Path) -> None:
     if not read_record(folder, HYPERPARAMETERS_FILE):
         raise ValueError(f"{HYPERPARAMETERS_FILE} is empty; export from a training run, which records its settings")
 
 
-def _check_metrics(folder):
+def _check_metrics(folder: Path) -> None:
     metrics = read_record(folder, METRICS_FILE)
     if not metrics:
         raise ValueError(f"{METRICS_FILE} is empty; give the run an eval_loader, so that it measures something")
@@ -84,14 +86,14 @@ def _check_metrics(folder):
         raise ValueError(f"{METRICS_FILE}: expected finite numbers, found {', '.join(wrong)}")
 
 
-def _check_config(folder):
+def _check_config(folder: Path) -> None:
     kind = read_record(folder, CONFIG_FILE).get("model_type")
     if kind != Tx1Config.model_type:
         raise ValueError(f"{CONFIG_FILE}: expected model_type '{Tx1Config.model_type}', found {kind!r}")
     _config(folder)
 
 
-def _check_weights(folder):
+def _check_weights(folder: Path) -> None:
     with torch.device("meta"):
         model = Tx1Model(_config(folder))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -108,7 +110,7 @@ def _check_weights(folder):
         raise ValueError(f"the weights do not fit {CONFIG_FILE}; {'; '.join(wrong)}; export the model again")
 
 
-def _tensor_shapes(folder):
+def _tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Shapes by name, from the heads of the files; a truncated file is noticed by its reader."""
     paths = weight_files(folder)
     if not paths:
@@ -123,7 +125,7 @@ def _tensor_shapes(folder):
     return shapes
 
 
-def _check_vocabulary(folder):
+def _check_vocabulary(folder: Path) -> None:
     read_record(folder, PREPROCESSOR_FILE)
     vocab, rows = GeneVocab.from_file(folder / VOCAB_FILE), _config(folder).vocab_size
     if len(vocab) != rows:
@@ -132,7 +134,7 @@ def _check_vocabulary(folder):
         )
 
 
-def _check_code(folder):
+def _check_code(folder: Path) -> None:
     missing = [name for name in CODE_FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing, without which nobody can load the model; export it again")
@@ -140,13 +142,13 @@ def _check_code(folder):
         raise ValueError(f"{CONFIG_FILE} has no auto_map for AutoModel; export the model again")
 
 
-def _check_strays(folder):
+def _check_strays(folder: Path) -> None:
     found = strays(folder)
     if found:
         raise ValueError(f"found {', '.join(found)}, which are no part of a published model; move or delete them")
 
 
-def _check_secrets(folder):
+def _check_secrets(folder: Path) -> None:
     """Settings that look like credentials would be published with the rest."""
     found = sorted(_secrets(read_record(folder, HYPERPARAMETERS_FILE)))
     if found:
@@ -156,7 +158,7 @@ def _check_secrets(folder):
         )
 
 
-def _secrets(value, path=""):
+def _secrets(value: Any, path: str = "") -> Iterator[str]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         place = f"{path}.{key}" if path else str(key)
@@ -165,7 +167,7 @@ def _secrets(value, path=""):
         yield from _secrets(item, place)
 
 
-def _config(folder):
+def _config(folder: Path) -> Tx1Config:
     return Tx1Config.from_dict(read_record(folder, CONFIG_FILE))
 
 

@@ -55,7 +55,7 @@ def read_published(api: HfApi, repo_id: str) -> PublishedModel:
     return PublishedModel(info.sha, has_model, bool(info.private), _published_metrics(api, repo_id, info.sha))
 
 
-def _published_metrics(api, repo_id, sha):
+def _published_metrics(api: HfApi, repo_id: str, sha: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             path = api.hf_hub_download(repo_id, METRICS_FILE, revision=sha, cache_dir=scratch)
@@ -112,7 +112,7 @@ def require_better(new: Mapping[str, Any], old: Mapping[str, Any], name: str, *,
         )
 
 
-def verdict(name: str, new: object, old: object) -> str:
+def verdict(name: str, new: Any, old: Any) -> str:
     """``better``, ``worse`` or ``equal``; empty where a value is no number, or nobody knows which are better."""
     if not (is_number(new) and is_number(old)):
         return ""

@@ -132,7 +132,7 @@ def check_push_settings(settings: Mapping[str, Any], where: str) -> dict[str, An
     return settings
 
 
-def _check_condition(only_if_better, mode, where):
+def _check_condition(only_if_better: str | None, mode: str | None, where: str) -> None:
     if only_if_better is not None:
         direction(only_if_better, mode, where=f"{where}: only_if_better")
     elif mode is not None:
@@ -169,7 +169,7 @@ def verify_published(api: HfApi, repo_id: str, sha: str, *, golden: Golden) -> f
             ) from None
 
 
-def _golden(folder):
+def _golden(folder: Path) -> Golden:
     """Golden vectors: those of the export where it left some, and in any case what the folder outputs."""
     model = Tx1Model.from_pretrained(folder).float().eval()
     if not (folder / GOLDEN_FILE).exists():
@@ -180,7 +180,7 @@ def _golden(folder):
     return golden
 
 
-def _stage(folder, stage, repo_id, *, previous, golden):
+def _stage(folder: Path, stage: Path, repo_id: str, *, previous: Mapping[str, Any], golden: Golden) -> None:
     """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the two that a push writes."""
     for path in folder.iterdir():
         if path.name not in (GOLDEN_FILE, CARD_FILE, *FORMER_FILES):
@@ -189,7 +189,7 @@ def _stage(folder, stage, repo_id, *, previous, golden):
     (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, previous), encoding="utf-8")
 
 
-def _card(folder, stage, repo_id, previous):
+def _card(folder: Path, stage: Path, repo_id: str, previous: Mapping[str, Any]) -> str:
     """The card as published: written anew, unless a user has changed it, whose words are kept."""
     text = (folder / CARD_FILE).read_text(encoding="utf-8")
     if text == card_of_folder(folder):
@@ -198,7 +198,7 @@ def _card(folder, stage, repo_id, previous):
     return text.replace(PLACEHOLDER, repo_id)
 
 
-def _upload(api, stage, repo_id, *, private, parent) -> CommitInfo:
+def _upload(api: HfApi, stage: str, repo_id: str, *, private: bool, parent: str | None) -> CommitInfo:
     """One commit with all files; refused by the hub when somebody else committed since ``parent`` was read."""
     api.create_repo(repo_id, private=private, exist_ok=True)
     run, metrics = read_record(stage, HYPERPARAMETERS_FILE).get("run_name"), read_record(stage, METRICS_FILE)

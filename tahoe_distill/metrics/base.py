@@ -3,6 +3,8 @@
 Shapes: C cells, E width of a cell embedding.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -20,7 +22,7 @@ class RunningMean(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("count", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -45,7 +47,7 @@ class LossTerm(RunningMean):
     higher_is_better = False
     reads = "terms"
 
-    def __init__(self, term: str, **kwargs):
+    def __init__(self, term: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.term = term
 
@@ -78,7 +80,7 @@ class EmbeddingPairs(Metric):
     teacher: list[Tensor]
     cells: Tensor
 
-    def __init__(self, max_cells: int | None = None, **kwargs):
+    def __init__(self, max_cells: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if max_cells is not None and max_cells < 1:
             raise ValueError(f"max_cells must be at least 1, found {max_cells}")

@@ -4,6 +4,8 @@ The functions take all cells at once, in any precision; the metrics add up over 
 Shapes: C cells, E width of a cell embedding.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -149,7 +151,7 @@ class KNNOverlap(EmbeddingPairs):
     higher_is_better = True
     reads = "embeddings"
 
-    def __init__(self, k: int = 10, max_cells: int = 4096, **kwargs):
+    def __init__(self, k: int = 10, max_cells: int = 4096, **kwargs: Any):
         super().__init__(max_cells, **kwargs)
         if k < 1:
             raise ValueError(f"k must be at least 1 neighbour, found {k}")

@@ -3,6 +3,8 @@
 Shapes: C cells, G genes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,7 @@ class MaskedSpearman(RunningMean):
     reads = "expression"
     skipped: Tensor
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.add_state("skipped", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

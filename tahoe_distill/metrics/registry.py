@@ -21,7 +21,7 @@ _SCORES = dict.fromkeys(("accuracy", "macro_f1", "swap_macro_f1", "macro_f1_kept
 _TOTAL, _TERM = "loss", "_loss"
 
 
-def _check_class(cls: type, origin: str) -> None:
+def _check_class(cls: type, origin: str) -> str:
     if not (isinstance(cls, type) and issubclass(cls, Metric)):
         raise ValueError(f"{origin} is {cls!r}; expected a subclass of torchmetrics.Metric")
     name = getattr(cls, "name", None)
@@ -40,6 +40,7 @@ def _check_class(cls: type, origin: str) -> None:
     reads = getattr(cls, "reads", None)
     if reads not in READS:
         raise ValueError(f"{origin} reads {reads!r}: set the class attribute reads to one of {', '.join(READS)}")
+    return name
 
 
 METRICS: Registry[Metric] = Registry("metric", "tahoe_distill_metrics", _check_class)
@@ -67,10 +68,10 @@ def build_metrics(terms: Iterable[str], given: Collection[str]) -> dict[str, Met
     Raises:
         ValueError: When a registered metric cannot be built.
     """
-    metrics = {_TOTAL: LossTerm("total"), **{f"{term}{_TERM}": LossTerm(term) for term in terms}}
+    metrics: dict[str, Metric] = {_TOTAL: LossTerm("total"), **{f"{term}{_TERM}": LossTerm(term) for term in terms}}
     for name in METRICS.names():
         cls = METRICS.find(name)
-        if cls.reads not in given:
+        if getattr(cls, "reads", None) not in given:
             continue
         try:
             metrics[name] = cls()

@@ -11,13 +11,14 @@ from tahoe_distill.objectives.objective_set import ObjectiveSet
 from tahoe_distill.objectives.schedules import Scheduled
 
 
-def _check_class(cls: type, origin: str) -> None:
+def _check_class(cls: type, origin: str) -> str:
     if not (isinstance(cls, type) and issubclass(cls, Objective)):
         raise ValueError(f"{origin} is {cls!r}; expected a subclass of tahoe_distill.objectives.Objective")
     if not cls.name:
         raise ValueError(f"{origin} has no name: set the class attribute name")
     if not cls.needs <= NEEDS:
         raise ValueError(f"{origin} needs {sorted(cls.needs - NEEDS)}; it may need {', '.join(sorted(NEEDS))}")
+    return cls.name
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective", "tahoe_distill_objectives", _check_class)
