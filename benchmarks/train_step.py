@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor, load_teacher
 from tahoe_distill.data import prepare_shards
 from tahoe_distill.evaluation.blood_cells import load_blood_cells
-from tahoe_distill.teacher.release import write_release
+from tahoe_distill.teacher.write_release import write_release
 from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.dataloader import read_sections
@@ -156,7 +156,7 @@ class TeacherAlone:
 
     def run(self, batch: dict[str, Any]) -> Any:
         """One batch."""
-        return self.model.teacher.forward(batch, self.model.objectives.teacher_needs, False)
+        return self.model.teacher.forward(batch, needs=self.model.objectives.teacher_needs, sees_masks=False)
 
 
 class StudentAlone(TeacherAlone):
@@ -172,7 +172,7 @@ class StudentAlone(TeacherAlone):
     def run(self, batch: dict[str, Any]) -> None:
         """Forward, objectives, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, _ = self.model.objectives(self.model._forward_student(batch), self.outputs[id(batch)], batch)
+        loss, _ = self.model.objectives(self.model.forward_student(batch), self.outputs[id(batch)], batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

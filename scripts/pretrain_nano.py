@@ -13,7 +13,7 @@ from tahoe_distill import GeneVocab, Tx1Model, Tx1Processor, embed
 from tahoe_distill.data import prepare_shards
 from tahoe_distill.evaluation import split_scores
 from tahoe_distill.evaluation.blood_cells import LABEL_KEY, load_blood_cells
-from tahoe_distill.teacher.release import write_release
+from tahoe_distill.teacher.write_release import write_release
 
 RUN = Path("runs/nano")
 COMMAND = ["composer", "scripts/distill.py", "-f", "configs/nano.yaml"]

@@ -7,7 +7,7 @@ _PUBLIC = {
     "prepare_shards": "tahoe_distill.data.preparing.prepare",
     "Tx1Collator": "tahoe_distill.data.collating.collator",
     "CellDataset": "tahoe_distill.data.shards.dataset",
-    "CellStream": "tahoe_distill.data.shards.stream",
+    "CellStream": "tahoe_distill.data.shards.dataset",
     "ShardError": "tahoe_distill.data.shards.reader",
     "safe_loads": "tahoe_distill.data.shards.safe_pickle",
 }

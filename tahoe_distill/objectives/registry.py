@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
 from tahoe_distill.naming import Registry, unknown
-from tahoe_distill.objectives.base import NEEDS, Objective, Shapes
-from tahoe_distill.objectives.objective_set import ObjectiveSet
+from tahoe_distill.objectives.base import NEEDS, Objective, ObjectiveSet, Shapes
 from tahoe_distill.objectives.schedules import Scheduled
 
 
@@ -84,7 +84,7 @@ def build_objectives(spec: Mapping, shapes: Shapes) -> ObjectiveSet:
     return ObjectiveSet(objectives, weights)
 
 
-def _build_one(key, entry, shapes):
+def _build_one(key: object, entry: Any, shapes: Shapes) -> tuple[Objective, Scheduled]:
     if not isinstance(key, str) or not key or "." in key or hasattr(nn.ModuleDict, key):
         raise ValueError(f"{key!r} cannot name an objective: choose a key without dots, and name the class by type:")
     settings = dict(entry) if isinstance(entry, Mapping) else {"weight": 1.0 if entry is None else entry}
@@ -103,9 +103,9 @@ def _build_one(key, entry, shapes):
     return objective, weight
 
 
-def _options(cls):
+def _options(cls: type[Objective]) -> set[str]:
     """Keyword arguments of a class, those that its parents take through ``**kwargs`` included."""
-    names = set()
+    names: set[str] = set()
     for owner in cls.__mro__:
         if "__init__" not in vars(owner):
             continue

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from tahoe_distill.objectives import Expression, ObjectiveSet
 
 
@@ -25,30 +23,27 @@ def given_to_metrics(objectives: ObjectiveSet, student_embedding: int, teacher_e
     return frozenset(name for name, given in conditions.items() if given)
 
 
-def metric_inputs(
-    reads: str, outputs: Mapping[str, Any], batch: Mapping[str, Tensor], *, objectives: ObjectiveSet
-) -> tuple:
+def metric_inputs(reads: str, outputs: Mapping[str, Any], objectives: ObjectiveSet) -> tuple:
     """Arguments of the ``update`` of a metric.
 
     Args:
         reads: What the metric reads, of :data:`tahoe_distill.metrics.READS`.
         outputs: What ``eval_forward`` returned: ``student``, ``teacher`` and ``losses``.
-        batch: The batch as the student sees it.
         objectives: The run's objectives.
     """
-    return _INPUTS[reads](outputs, batch, objectives)
+    return _INPUTS[reads](outputs, objectives)
 
 
-def _terms(outputs, batch, objectives):
-    return outputs["losses"], len(batch["gene"])
+def _terms(outputs, objectives):
+    return outputs["losses"], len(outputs["student"].cell)
 
 
-def _embeddings(outputs, batch, objectives):
+def _embeddings(outputs, objectives):
     return outputs["student"].cell.float(), outputs["teacher"].cell.float()
 
 
-def _predictions(outputs, batch, objectives):
-    return _expression(objectives).measured(outputs["student"], batch)
+def _predictions(outputs, objectives):
+    return _expression(objectives).measured(outputs["student"])
 
 
 def _expression(objectives):
