@@ -1,8 +1,11 @@
 """Cells in, vectors out: everything a user of a student calls."""
 
-import importlib
+from tahoe_distill.lazy import hand_out
 
-# Name -> module that defines it, handed out when asked for.
+# Ways to compute. Here, where the command line reads it without importing torch.
+BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
+
+# Name -> module that defines it.
 _PUBLIC = {
     "CellEncoder": "tahoe_distill.models",
     "Options": "tahoe_distill.embedding.options",
@@ -16,12 +19,5 @@ _PUBLIC = {
     "load_student": "tahoe_distill.embedding.loading",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value
-    return value
+__all__ = ["BACKENDS", *_PUBLIC]
+__getattr__, __dir__ = hand_out(__name__, _PUBLIC)

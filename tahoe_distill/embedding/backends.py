@@ -25,7 +25,7 @@ def build_backend(
     """A callable from keyword tensors (``gene_ids``, ``expression_bins``, …) to (C, E) embeddings.
 
     Args:
-        name: One of ``options.BACKENDS``.
+        name: One of ``BACKENDS``.
         model: A ``Tx1Model`` in eval mode on its device.
         processor: Its ``Tx1Processor``.
         normalize: Divide each embedding by its length.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tahoe_distill.embedding import BACKENDS
 from tahoe_distill.models.modeling_tx1 import CPU_WINDOW, GPU_WINDOW
 
-BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

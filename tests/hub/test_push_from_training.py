@@ -15,7 +15,7 @@ def make_batch():
     genes, bins = torch.randint(3, 43, (4, 9)), torch.randint(1, 51, (4, 9)).float()
     genes[:, 0], bins[:, 0] = 1, -2.0
     unmasked = torch.zeros(4, 9, dtype=torch.bool)
-    return {"gene": genes, "expr": bins, "expr_target": bins, "expr_raw": bins, "gen_mask": unmasked}
+    return {"gene": genes, "expr": bins, "expr_target": bins, "gen_mask": unmasked}
 
 
 def test_a_fit_publishes_its_student(hub, tmp_path, small_teacher):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Processor
-from tahoe_distill.teacher.release import write_release
+from tahoe_distill.teacher.write_release import write_release
 from tests.helpers.tiny_student import randomised
 
 TOKENS = ["<pad>", "<cls>", "<eoc>", "<drug>", *(f"ENSG{number:011d}" for number in range(20))]

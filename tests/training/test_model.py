@@ -71,16 +71,46 @@ def test_pretraining_without_a_teacher(vocab_path, student_spec, batch):
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-def test_metrics_agree_with_the_loss(distill, batch):
-    distill.eval()
-    outputs = distill.eval_forward(batch)
-    metrics = distill.get_metrics(is_train=False)
+def evaluated(model, batch):
+    """Name to value of each metric of a model after one batch."""
+    model.eval()
+    outputs, metrics = model.eval_forward(batch), model.get_metrics(is_train=False)
     for metric in metrics.values():
-        distill.update_metric(batch, outputs, metric)
-    losses = distill.loss(outputs, batch)
-    torch.testing.assert_close(metrics["loss"].compute(), losses["total"].detach())
-    torch.testing.assert_close(metrics["cosine"].compute(), losses["student_teacher_cosine"])
-    assert -1 <= metrics["centered_cosine"].compute() <= 1
+        model.update_metric(batch, outputs, metric)
+    return outputs, {name: metric.compute() for name, metric in metrics.items()}
+
+
+def test_metrics_agree_with_the_loss(distill, batch):
+    outputs, metrics = evaluated(distill, batch)
+    assert set(metrics) == {
+        *("loss", "cosine_loss", "mse_loss", "cosine", "centered_cosine", "knn_overlap", "normalized_mse")
+    }
+    losses = outputs["losses"]
+    torch.testing.assert_close(metrics["loss"], losses["total"].detach())
+    torch.testing.assert_close(metrics["cosine"], losses["student_teacher_cosine"])
+    torch.testing.assert_close(metrics["normalized_mse"], losses["mse"].detach())
+    assert -1 <= metrics["centered_cosine"] <= 1
+    # Each of four cells has the three others for neighbours, in both spaces.
+    assert metrics["knn_overlap"] == 1.0
+
+
+def test_spaces_of_different_widths_share_neighbours_only(small_teacher, student_spec, batch):
+    spec = {**student_spec, "projection_dim": None}
+    _, metrics = evaluated(TahoeDistillModel(spec, str(small_teacher), {"relational": 1.0}), batch)
+    assert set(metrics) == {"loss", "relational_loss", "knn_overlap"}
+
+
+@pytest.mark.parametrize("heads", [["expression"], ["mvc"], ["mvc", "expression"]], ids=str)
+def test_predictions_are_measured_at_the_masked_genes_the_student_sees(vocab_path, student_spec, batch, heads):
+    objectives = {"expression": {"alpha": 0.0, "heads": heads}}
+    model = TahoeDistillModel(student_spec, None, objectives, vocab=vocab_path)
+    view = {f"student_{name}": batch[name][:, :3] for name in ("gene", "expr", "expr_target", "gen_mask")}
+    outputs, metrics = evaluated(model, {**batch, **view})
+    assert set(metrics) == {"loss", "expression_loss", "masked_expression_mse", "masked_spearman"}
+    predicted, target = getattr(outputs["student"], heads[0])[:, 2], batch["expr_target"][:, 2]
+    torch.testing.assert_close(metrics["masked_expression_mse"], (predicted - target).square().mean())
+    # One masked gene has no rank correlation.
+    assert metrics["masked_spearman"] == 0.0
 
 
 def test_a_checkpoint_of_another_teacher_is_refused(distill, batch):

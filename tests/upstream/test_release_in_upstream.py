@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
-from tahoe_distill.teacher.release import write_release
+from tahoe_distill.teacher.write_release import write_release
 from tests.helpers.oracle import TOKENS, compare, from_hf, perturb
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.data.counts import are_integers, check_values
-from tahoe_distill.data.schema import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, take_entries
 from tahoe_distill.data.sources import open_cells
 

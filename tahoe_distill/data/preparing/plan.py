@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from tahoe_distill.data.batch import RESERVED
 from tahoe_distill.data.counts import recognise
 from tahoe_distill.data.genes import match_genes, read_symbols
 from tahoe_distill.data.preparing.chunk import Chunk
 from tahoe_distill.data.preparing.split import group_split, random_split
-from tahoe_distill.data.schema import RESERVED
 from tahoe_distill.data.shards.writer import columns_of
 from tahoe_distill.data.sources import expand_inputs, open_cells
 from tahoe_distill.models.processing_tx1 import GeneVocab

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from streaming import MDSWriter
 
+from tahoe_distill.data.batch import EPOCH, SAMPLE
 from tahoe_distill.data.preparing.prepare import prepare_shards
-from tahoe_distill.data.schema import EPOCH, SAMPLE
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.data.shards.reader import ShardError
 from tests.helpers.loaders import SECONDS, cells_read

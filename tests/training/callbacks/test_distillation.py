@@ -1,9 +1,12 @@
 """The callback that runs schedules, seeds batches and stops hopeless runs."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from composer.core import Callback
 
+from tahoe_distill.training.callbacks.distillation import BatchShape
 from tahoe_distill.training.model import TahoeDistillModel
 from tests.helpers.fits import fit
 
@@ -43,3 +46,29 @@ def test_a_parameter_without_gradient_stops_the_run_by_name(small_teacher, stude
     model.student.flag_encoder.requires_grad_(True)
     with pytest.raises(RuntimeError, match="got no gradient in the first batch \\(student.flag_encoder.weight"):
         fit(model, [batch])
+
+
+@pytest.fixture
+def state():
+    return SimpleNamespace(
+        train_dataloader=SimpleNamespace(batch_size=8),
+        device_train_microbatch_size=4,
+        timestamp=SimpleNamespace(batch=SimpleNamespace(value=3)),
+    )
+
+
+def test_a_change_of_the_batches_is_named(state, caplog):
+    shape = BatchShape()
+    shape.restore({"processes": 2, "cells a process and batch": 8, "cells a microbatch": 4})
+    shape.start(state)
+    assert [record.getMessage() for record in caplog.records] == [
+        "resumed at batch 3 with 1 processes instead of 2: it carries on, but will not end with the same student"
+    ]
+
+
+def test_the_same_batches_are_no_news(state, caplog):
+    first, second = BatchShape(), BatchShape()
+    first.start(state)
+    second.restore(first.record())
+    second.start(state)
+    assert not caplog.records

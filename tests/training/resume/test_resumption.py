@@ -233,7 +233,7 @@ def test_a_checkpoint_is_as_large_with_any_teacher(runs, config, tmp_path, small
 def write_teacher(folder, vocab, layers):
     """A teacher of 16 dimensions in the release format."""
     from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
-    from tahoe_distill.teacher.release import write_release
+    from tahoe_distill.teacher.write_release import write_release
 
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "context_length": 32}
     model = Tx1Model(Tx1Config(vocab_size=len(vocab), num_hidden_layers=layers, **sizes)).eval()
