@@ -85,14 +85,14 @@ def _samples(path: str, vocab: GeneVocab, folder: str) -> list[dict[str, Any]]:
     """Samples as the loader hands them to a collator."""
     out = os.path.join(folder, "samples")
     prepare_shards(path, out, vocab, val_fraction=0)
-    loader = build_tahoe_mds_dataloader(
+    loader: Any = build_tahoe_mds_dataloader(
         dataset={"local": out, "split": "train"}, collator={"max_length": 64}, device_batch_size=BATCH, num_workers=0
     ).dataloader
     return [loader.dataset[row] for row in range(loader.dataset.size)]
 
 
 def _collate(samples: list[dict[str, Any]], vocab: GeneVocab, context: int, args: argparse.Namespace) -> None:
-    options = {"max_length": context, "mlm_probability": 0.3, "pad_value": -2, "reserve_keys": []}
+    options: dict[str, Any] = {"max_length": context, "mlm_probability": 0.3, "pad_value": -2, "reserve_keys": []}
     ours = Tx1Collator(vocab, **options)
     ways: dict[str, tuple[Callable[[list[Any]], Any], list[Any]]] = {"ours": (ours, samples)}
     if importlib.util.find_spec("tahoe_x1"):

@@ -174,7 +174,8 @@ class TeacherAlone:
 
     def run(self, batch: dict[str, Any]) -> Any:
         """One batch."""
-        return self.model.teacher.forward(batch, needs=self.model.objectives.teacher_needs, sees_masks=False)
+        teacher: Any = self.model.teacher
+        return teacher.forward(batch, needs=self.model.objectives.teacher_needs, sees_masks=False)
 
 
 class StudentAlone(TeacherAlone):

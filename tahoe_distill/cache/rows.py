@@ -29,7 +29,7 @@ from tahoe_distill.objectives.matching import pool_shared
 
 def carried_columns(dataset: CellDataset) -> dict[str, str]:
     """Columns of the source that the cache keeps as they are, with their encodings: all but the cells themselves."""
-    shard = dataset.shards[0]
+    shard: Any = dataset.shards[0]
     encodings = dict(zip(shard.column_names, shard.column_encodings, strict=True))
     dropped = {GENES, EXPRESSIONS, SAMPLE, EPOCH, *CACHED}
     return {name: encoding for name, encoding in encodings.items() if name not in dropped and encoding != "pkl"}
@@ -57,10 +57,10 @@ def cache_rows(
     for field, name in TEACHER_ROWS.items():
         if field in record.stored:
             kept[name] = _stored(getattr(outputs, field), field, record.precision)
-    whole = {TEACHER: _stored(outputs.cell, "cell", record.precision)}
+    whole: dict[str, Any] = {TEACHER: _stored(outputs.cell, "cell", record.precision)}
     if "pooled" in record.stored:
         whole[TEACHER_POOLED] = _stored(_pooled(outputs), "pooled", record.precision)
-    if collator.use_chem_token:
+    if view.drug_ids is not None:
         whole[TEACHER_DRUG] = view.drug_ids.tolist()
     return [
         {
@@ -72,8 +72,10 @@ def cache_rows(
 
 
 @torch.inference_mode()
-def _pooled(outputs: Outputs) -> Tensor:
+def _pooled(outputs: Outputs) -> Tensor | None:
     """(C, L + 1, D): the mean of each of the hidden states over the positions that the teacher sees."""
+    if outputs.hidden is None:
+        return None
     return torch.stack([pool_shared(layer.float(), outputs.seen) for layer in outputs.hidden], dim=1)
 
 

@@ -58,9 +58,9 @@ class Split:
 
     def record(self) -> dict[str, Any]:
         """What a cache's record has of it: cells, views, and a digest of the shards as their index names them."""
+        shards: list[Any] = self.dataset.shards
         files = [
-            (shard.raw_data.basename, shard.samples, shard.raw_data.bytes, shard.raw_data.hashes)
-            for shard in self.dataset.shards
+            (shard.raw_data.basename, shard.samples, shard.raw_data.bytes, shard.raw_data.hashes) for shard in shards
         ]
         return {"cells": self.dataset.num_samples, "views": self.views, "data": digest(files)}
 
@@ -246,7 +246,8 @@ def _write_part(
                 writer = ShardWriter(out=out, columns=columns, hashes=_HASHES, size_limit=SHARD_BYTES)
             for row, extra in zip(rows, extras, strict=True):
                 writer.write({**extra, **row})
-        writer.finish()
+        if writer is not None:
+            writer.finish()
     except BaseException:
         if writer is not None:
             writer.cancel_future_jobs()

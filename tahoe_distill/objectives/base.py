@@ -19,31 +19,29 @@ NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "labels", "ma
 class Outputs:
     """One model's view of a batch and its outputs; ``None`` where none were wanted.
 
-    ``gene_ids`` and ``seen`` may be missing only where nothing but ``cell`` is given.
-
     Args:
+        gene_ids: (C, G) int64 tokens that the model saw.
+        seen: (C, G) True at tokens, False at padding.
         cell: (C, E) cell embeddings.
         genes: (C, G, D) gene embeddings in context.
         hidden: (C, G, D) each: input of the first block, then the output of each block.
         pooled: (C, L + 1, D): the mean of each of ``hidden`` over the positions seen, where a cache kept no more.
         expression: (C, G) predictions of the expression head.
         mvc: (C, G) predictions of the MVC head.
-        gene_ids: (C, G) int64 tokens that the model saw.
-        seen: (C, G) True at tokens, False at padding.
         masked: (C, G) True at genes whose expression was hidden from the model.
         target: (C, G) measured expression as the heads are to predict it, of hidden genes too.
         index: (C, G) int64, of a student: where each position lies in its teacher's row, negative where it is not
             there; ``None`` where the rows are the same.
     """
 
+    gene_ids: Tensor
+    seen: Tensor
     cell: Tensor | None = None
     genes: Tensor | None = None
     hidden: tuple[Tensor, ...] | None = None
     pooled: Tensor | None = None
     expression: Tensor | None = None
     mvc: Tensor | None = None
-    gene_ids: Tensor | None = None
-    seen: Tensor | None = None
     masked: Tensor | None = None
     target: Tensor | None = None
     index: Tensor | None = None

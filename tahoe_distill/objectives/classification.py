@@ -39,10 +39,10 @@ class Classification(Objective):
         if (labels is None) == (num_classes is None):
             raise ValueError("give either labels (the names of the classes) or num_classes (for integers), not both")
         self.column = column
-        self.number = None if labels is None else {name: number for number, name in enumerate(labels)}
-        if labels is not None and len(self.number) != len(labels):
+        if labels is not None and len(set(labels)) != len(labels):
             raise ValueError(f"labels must be different names, found {list(labels)}")
-        self.num_classes = len(self.number) if num_classes is None else num_classes
+        self.number = None if labels is None else {name: number for number, name in enumerate(labels)}
+        self.num_classes = len(labels or ()) if num_classes is None else num_classes
         if self.num_classes < 2:
             raise ValueError(f"there must be at least 2 classes to tell apart, found {self.num_classes}")
         self.head = nn.Linear(shapes.student_embedding, self.num_classes)

@@ -28,7 +28,7 @@ class Gene(Objective):
         super().__init__(shapes=shapes)
         self.distance = one_of(distance, DISTANCES, "distance")
         self.map = None
-        if shapes.has_teacher and shapes.student_width != shapes.teacher_width:
+        if shapes.teacher_width is not None and shapes.student_width != shapes.teacher_width:
             self.map = LearnedMap(shapes.student_width, shapes.teacher_width)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:

@@ -38,8 +38,9 @@ class Hidden(Objective):
         self.grain = one_of(grain, GRAINS, "grain")
         self.distance = one_of(distance, DISTANCES, "distance")
         self.maps = nn.ModuleList()
-        if shapes.has_teacher:
-            self.maps.extend(LearnedMap(shapes.student_width, shapes.teacher_width) for _ in self.layer_map)
+        if shapes.teacher_width is not None:
+            width = shapes.teacher_width
+            self.maps.extend(LearnedMap(shapes.student_width, width) for _ in self.layer_map)
 
     @property
     def teacher_needs(self) -> frozenset[str]:
@@ -49,28 +50,28 @@ class Hidden(Objective):
     def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         student_hidden = self._output(student, "hidden", "student")
         if self.grain == "coarse" and teacher is not None and teacher.pooled is not None:
-            return self._coarse_from_cache(student, student_hidden, teacher)
+            return self._coarse_from_cache(student, student_hidden, teacher.pooled)
         teacher_hidden = self._output(teacher, "hidden", "teacher")
         index, shared = shared_positions(student, teacher)
         terms = [
             self._pair(learned_map(student_hidden[s]).float(), teacher_hidden[t].detach(), index, shared)
             for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
         ]
-        return sum(terms) / len(terms)
+        return _mean(terms)
 
-    def _coarse_from_cache(self, student: Outputs, student_hidden: tuple[Tensor, ...], teacher: Outputs) -> Tensor:
+    def _coarse_from_cache(self, student: Outputs, student_hidden: tuple[Tensor, ...], pooled: Tensor) -> Tensor:
         """Against means over all positions that the teacher saw; training checks that the student sees the same."""
         seen = student.seen.bool()
         terms = [
             match(
                 pool_shared(learned_map(student_hidden[s]).float(), seen),
-                teacher.pooled[:, t].detach().float(),
+                pooled[:, t].detach().float(),
                 seen.any(dim=1),
                 distance=self.distance,
             )
             for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
         ]
-        return sum(terms) / len(terms)
+        return _mean(terms)
 
     def _pair(self, s: Tensor, t: Tensor, index: Tensor | None, shared: Tensor) -> Tensor:
         t = at_positions(t, index).float()
@@ -78,6 +79,10 @@ class Hidden(Objective):
             return match(s, t, shared, distance=self.distance)
         s, t = pool_shared(s, shared), pool_shared(t, shared)
         return match(s, t, shared.any(dim=1), distance=self.distance)
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return sum(terms[1:], terms[0]) / len(terms)
 
 
 def _check_layer_map(layer_map: Any, shapes: Shapes) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tahoe_distill.objectives.base import Outputs, masked_mean
 
 
-def shared_positions(student: Outputs, teacher: Outputs) -> tuple[Tensor | None, Tensor]:
+def shared_positions(student: Outputs, teacher: Outputs | None) -> tuple[Tensor | None, Tensor]:
     """Pair the student's positions with the teacher's.
 
     Args:
@@ -24,8 +24,10 @@ def shared_positions(student: Outputs, teacher: Outputs) -> tuple[Tensor | None,
         models see the same token. Special tokens count, padding does not.
 
     Raises:
-        ValueError: When the rows differ in length and the student has no ``index``.
+        ValueError: When there is no teacher, or the rows differ in length and the student has no ``index``.
     """
+    if teacher is None:
+        raise ValueError("the student's positions cannot be paired with its teacher's: there is no teacher")
     index = student.index
     if index is None and student.gene_ids.shape != teacher.gene_ids.shape:
         raise ValueError(

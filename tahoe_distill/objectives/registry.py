@@ -87,7 +87,9 @@ def build_objectives(spec: Mapping, shapes: Shapes) -> ObjectiveSet:
 def _build_one(key: object, entry: Any, shapes: Shapes) -> tuple[Objective, Scheduled]:
     if not isinstance(key, str) or not key or "." in key or hasattr(nn.ModuleDict, key):
         raise ValueError(f"{key!r} cannot name an objective: choose a key without dots, and name the class by type:")
-    settings = dict(entry) if isinstance(entry, Mapping) else {"weight": 1.0 if entry is None else entry}
+    settings: dict[str, Any] = (
+        dict(entry) if isinstance(entry, Mapping) else {"weight": 1.0 if entry is None else entry}
+    )
     weight = Scheduled(settings.pop("weight", 1.0), "weight", minimum=0.0)
     cls = find_objective(settings.pop("type", key.split(":", 1)[0]))
     options = _options(cls)
@@ -109,7 +111,7 @@ def _options(cls: type[Objective]) -> set[str]:
     for owner in cls.__mro__:
         if "__init__" not in vars(owner):
             continue
-        parameters = inspect.signature(owner.__init__).parameters.values()
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
         names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 # Numpy 2 moved its core; files written by either version must open under either.
-_CORE = np._core if hasattr(np, "_core") else np.core
+_CORE: Any = getattr(np, "_core" if hasattr(np, "_core") else "core")
 _DTYPES = ("bool", "uint8", "uint32", "uint64", "int32", "int64", "float32", "float64")
 
 # What Composer keeps beside its tensors: versions, the clock, the state of numpy's random generator. None runs code.

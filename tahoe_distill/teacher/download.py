@@ -36,7 +36,7 @@ def download(
         FileNotFoundError: When the repository or one of its files is not there.
         ValueError: When ``size`` is needed.
     """
-    where = {"revision": revision, "cache_dir": cache_dir}
+    where: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir}
     if size is None:
         names = _plain_files(repository, revision)
         return Path([_fetch(repository, name, where) for name in names][0]).parent

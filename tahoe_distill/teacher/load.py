@@ -108,7 +108,7 @@ def fingerprint_of(tensors: Mapping[str, Tensor], vocab: GeneVocab) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     digest.update(json.dumps(vocab.tokens, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -214,7 +214,8 @@ def _read_checkpoint(path: Path, use_chem: bool) -> Source:
     content = read_composer_checkpoint(str(path))
     state = content.get("state")
     inside = {**(state if isinstance(state, dict) else {}), **content}
-    settings, missing = {}, []
+    settings: dict[str, Any] = {}
+    missing = []
     for key, name, read in (
         ("model_config", MODEL_CONFIG_FILE, read_settings),
         ("collator_config", COLLATOR_CONFIG_FILE, read_settings),
@@ -233,4 +234,4 @@ def _read_checkpoint(path: Path, use_chem: bool) -> Source:
             f"{', '.join(RELEASE_FILES[:-1])} of its release beside it"
         )
     tensors = checkpoint_tensors(content, path)
-    return _from_release(str(path), **settings, tensors=tensors, folder=path.parent, use_chem=use_chem)
+    return _from_release(place=str(path), **settings, tensors=tensors, folder=path.parent, use_chem=use_chem)

@@ -1,6 +1,7 @@
 """Before the first batch: do the loaders give what the objectives and the teacher's provider will read?"""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -8,6 +9,7 @@ from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.data.batch import check_drugs
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.training.model import TahoeDistillModel
+from tahoe_distill.training.teacher_provider import TeacherProvider
 
 
 def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loaders: Mapping[str, DataLoader]) -> None:
@@ -28,11 +30,12 @@ def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loade
         settings = collator.settings if isinstance(collator, CachedCollator) else collator
         _check_tokens(model, settings, where)
         _check_masks(model, settings, where)
-        columns = loader.dataset.shards[0].column_names
+        dataset: Any = loader.dataset
+        columns = dataset.shards[0].column_names
         _check_columns(model, settings, columns, where)
         if model.teacher is not None:
             model.teacher.check_loader(collator, columns, where=where)
-            _check_means(model, settings, where)
+            _check_means(model, model.teacher, settings, where)
 
 
 def _check_tokens(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
@@ -73,9 +76,9 @@ def _check_columns(model: TahoeDistillModel, settings: Tx1Collator, columns: lis
         )
 
 
-def _check_means(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
+def _check_means(model: TahoeDistillModel, teacher: TeacherProvider, settings: Tx1Collator, where: str) -> None:
     """Means that were taken beforehand are over all that the teacher saw, so the student must see the same."""
-    if "pooled" not in model.objectives.teacher_needs or "hidden" in model.teacher.available:
+    if "pooled" not in model.objectives.teacher_needs or "hidden" in teacher.available:
         return
     reasons = {
         f"{where}.collator.student_max_length": settings.student_max_length is not None,

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from composer.core.precision import Precision, get_precision_context
 from composer.devices import Device
@@ -17,9 +17,11 @@ from tqdm import tqdm
 from tahoe_distill.cache.read import NEVER
 from tahoe_distill.cache.record import PRECISIONS, STORABLE, CacheRecord
 from tahoe_distill.cache.write import Split, begin, finish, make_record, write_parts
+from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.objectives import Outputs
 from tahoe_distill.settings import plain
 from tahoe_distill.training.dataloader import read_sections
+from tahoe_distill.training.forward import LiveTeacher
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 
@@ -63,19 +65,23 @@ def write_cache(
     model = _model(config)
     stored = ("cell", *(field for field in STORABLE if field in model.objectives.teacher_needs | set(store)))
     splits = list(_splits(config, views, part_cells))
+    # No cache is named, so the teacher is a live one.
+    teacher = cast(LiveTeacher, model.teacher)
     record = make_record(
-        _teacher(config, model),
+        _teacher_record(config, teacher),
         model.vocab,
         splits,
         stored=stored,
         sees_masks=model.teacher_sees_masks,
         precision=precision,
     )
-    left = on_rank_zero(lambda: begin(folder, record, model.teacher.processor), "process 0 failed")
+    left = on_rank_zero(lambda: begin(folder, record, teacher.processor), "process 0 failed")
     if not left:
         log.warning("%s is whole already; nothing to do", folder)
         return record
-    forward = _TeacherForward(model, frozenset(stored), device=device, precision=config.get("precision"))
+    forward = _TeacherForward(
+        teacher, frozenset(stored), sees_masks=record.sees_masks, device=device, precision=config.get("precision")
+    )
     rank = dist.get_global_rank()
     for split in splits:
         parts = split.share(rank, dist.get_world_size())
@@ -88,12 +94,10 @@ def write_cache(
     return record
 
 
-def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as plain values, references filled in."""
-    # YAML has dates, which OmegaConf takes only where it is told to take any object.
-    container: Any = config
-    content: Any = OmegaConf.to_container(OmegaConf.create(container, flags={"allow_objects": True}), resolve=True)
-    return content
+def _resolved(config: Any) -> Any:
+    """A configuration as plain values, references filled in."""
+    # YAML has dates, which OmegaConf takes only where any object is allowed.
+    return OmegaConf.to_container(OmegaConf.create(config, flags={"allow_objects": True}), resolve=True)
 
 
 def _check(precision: str, store: Sequence[str], views: int, part_cells: int) -> None:
@@ -127,14 +131,14 @@ def _model(config: Mapping[str, Any]) -> TahoeDistillModel:
     return model
 
 
-def _teacher(config: Mapping[str, Any], model: TahoeDistillModel) -> dict[str, Any]:
+def _teacher_record(config: Mapping[str, Any], teacher: LiveTeacher) -> dict[str, Any]:
     """The record's part on the teacher."""
-    teacher = plain(config["model"]["teacher"])
-    options = {"source": teacher} if isinstance(teacher, str) else teacher
-    architecture = model.teacher.config.to_dict()
+    section = plain(config["model"]["teacher"])
+    options = {"source": section} if isinstance(section, str) else section
+    architecture = teacher.config.to_dict()
     architecture.pop("transformers_version", None)
     return {
-        "fingerprint": model.teacher.fingerprint,
+        "fingerprint": teacher.fingerprint,
         "source": options["source"],
         "options": {name: options.get(name) for name in ("size", "use_chem", "revision")},
         "dtype": options.get("dtype", "float32"),
@@ -158,7 +162,7 @@ def _splits(config: Mapping[str, Any], views: int, part_cells: int) -> Iterator[
         yield Split(
             name=name,
             dataset=cells,
-            collator=collate,
+            collator=cast(Tx1Collator, collate),
             batch_cells=batch_cells,
             workers=loader.get("num_workers", 2),
             views=views if name == "train" else 1,
@@ -166,7 +170,7 @@ def _splits(config: Mapping[str, Any], views: int, part_cells: int) -> Iterator[
         )
 
 
-def _eval_loaders(section: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
+def _eval_loaders(section: Any) -> dict[str, Mapping[str, Any]]:
     if not section:
         return {}
     if isinstance(section, dict):
@@ -177,10 +181,18 @@ def _eval_loaders(section: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Non
 class _TeacherForward:
     """The teacher's outputs to a collated batch, on its device and in the run's precision."""
 
-    def __init__(self, model: TahoeDistillModel, stored: frozenset[str], *, device: Device, precision: str | None):
-        self.teacher = model.teacher
-        self.sees_masks = model.teacher_sees_masks
+    def __init__(
+        self,
+        teacher: LiveTeacher,
+        stored: frozenset[str],
+        *,
+        sees_masks: bool,
+        device: Device,
+        precision: str | None,
+    ):
+        self.teacher = teacher
         self.stored = stored
+        self.sees_masks = sees_masks
         self.device = device
         self.precision = None if precision is None else Precision(precision)
 

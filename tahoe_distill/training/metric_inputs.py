@@ -34,19 +34,20 @@ def metric_inputs(reads: str, outputs: Mapping[str, Any], objectives: ObjectiveS
     return _INPUTS[reads](outputs, objectives)
 
 
-def _terms(outputs, objectives):
+def _terms(outputs: Mapping[str, Any], objectives: ObjectiveSet) -> tuple:
     return outputs["losses"], len(outputs["student"].cell)
 
 
-def _embeddings(outputs, objectives):
+def _embeddings(outputs: Mapping[str, Any], objectives: ObjectiveSet) -> tuple:
     return outputs["student"].cell.float(), outputs["teacher"].cell.float()
 
 
-def _predictions(outputs, objectives):
-    return _expression(objectives).measured(outputs["student"])
+def _predictions(outputs: Mapping[str, Any], objectives: ObjectiveSet) -> tuple:
+    objective: Any = _expression(objectives)
+    return objective.measured(outputs["student"])
 
 
-def _expression(objectives):
+def _expression(objectives: ObjectiveSet) -> Expression | None:
     return next((o for o in objectives.objectives.values() if isinstance(o, Expression)), None)
 
 

@@ -85,7 +85,7 @@ class TahoeDistillModel(ComposerModel):
         # Composer reads these off each child of the model, not off the model.
         self.student.fsdp_wrap_fn = _is_block
         self.student.activation_checkpointing_fn = _is_block
-        self._lookup = None if pruned is None else token_lookup(self.vocab, pruned)
+        self._lookup: Any = None if pruned is None else token_lookup(self.vocab, pruned)
         # The student's token for each of the teacher's; in the checkpoint, so that another pruning is noticed.
         self.student_tokens: Tensor | None
         self.register_buffer("student_tokens", None if self._lookup is None else self._lookup.clone())
@@ -147,14 +147,17 @@ class TahoeDistillModel(ComposerModel):
                 f"the checkpoint was trained with a teacher of fingerprint {_hex(self.teacher_fingerprint)}, this run "
                 f"has {_hex(here)}; give the run the same teacher, or start afresh in another save_folder"
             )
-        if self._lookup is not None and not torch.equal(self.student_tokens.cpu(), self._lookup):
+        if self.student_tokens is not None and not torch.equal(self.student_tokens.cpu(), self._lookup):
             raise ValueError(
                 "the checkpoint was trained with other genes than model.student.genes names now; name what it was "
                 "trained with, or start afresh in another save_folder"
             )
         self._checked_checkpoint = True
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    # Composer takes a mapping too.
+    def loss(  # type: ignore[override]
+        self, outputs: Mapping[str, Any], batch: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
         """``total``, each objective's own term, and the plain cosine where there is a teacher."""
         total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
         losses = {"total": total, **terms}
@@ -180,7 +183,8 @@ class TahoeDistillModel(ComposerModel):
 
     def update_metric(self, batch: Mapping[str, Any], outputs: Mapping[str, Any], metric: Metric) -> None:
         """Feed one batch's outputs to a metric: what it declares to read."""
-        metric.update(*metric_inputs(metric.reads, outputs, self.objectives))
+        reads: Any = metric.reads
+        metric.update(*metric_inputs(reads, outputs, self.objectives))
 
     def flops_per_batch(self, batch: Mapping[str, Any]) -> int:
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""

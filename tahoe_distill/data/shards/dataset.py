@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from streaming import Stream, StreamingDataset
 from streaming.base.dataset import _Iterator, _ShardState
-from streaming.base.format.base.reader import Reader
 from streaming.base.format.mds import MDSReader
 from streaming.base.world import World
 
@@ -39,7 +38,7 @@ class CellStream(Stream):
         """Whether shards come from elsewhere."""
         return self.remote is not None and self.remote != self.local
 
-    def get_shards(self, world: World, allow_unsafe_types: bool) -> list[Reader]:
+    def get_shards(self, world: World, allow_unsafe_types: bool) -> list[Any]:
         """Readers of all shards.
 
         Raises:

@@ -31,7 +31,8 @@ class DistillationCallback(Callback):
     def __init__(self, log_schedules: bool = True):
         self.log_schedules = log_schedules
         self.checked_gradients = False
-        self.stopping: StoppingMemory | None = None
+        # Made at INIT, when the other callbacks are there.
+        self.stopping: StoppingMemory
         self.shape = BatchShape()
 
     def run_event(self, event: Event, state: State, logger: Logger) -> None:
@@ -123,15 +124,17 @@ def _check_loaders(state: State) -> None:
         "eval_loader" if e.label == "eval" else f"eval_loader {e.label!r}": e.dataloader.dataloader
         for e in state.evaluators
     }
-    check_loaders(_model(state), state.train_dataloader, loaders)
+    train_loader: Any = state.train_dataloader
+    check_loaders(_model(state), train_loader, loaders)
 
 
 def _model(state: State) -> TahoeDistillModel:
-    return state.model.module if state.is_model_ddp else state.model
+    model: Any = state.model.module if state.is_model_ddp else state.model
+    return model
 
 
 def _check_loss(state: State) -> None:
-    losses = state.loss if isinstance(state.loss, dict) else {"total": state.loss}
+    losses: Any = state.loss if isinstance(state.loss, dict) else {"total": state.loss}
     if torch.isfinite(losses["total"]).all():
         return
     bad = [name for name, value in losses.items() if name != "total" and not torch.isfinite(value).all()]

@@ -1,10 +1,13 @@
 """Composer's ``early_stopper``, checked before training and remembered by checkpoints."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from composer.callbacks import EarlyStopper
 from composer.core import State, Timestamp, TimeUnit
+from torchmetrics import Metric
 
 from tahoe_distill.training.callbacks.eval_metrics import require_metric
 
@@ -23,9 +26,10 @@ class StoppingMemory:
         state: Composer's state, with its callbacks.
     """
 
-    def __init__(self, state):
-        self.stoppers = [callback for callback in state.callbacks if isinstance(callback, EarlyStopper)]
-        self.planned = None
+    def __init__(self, state: State):
+        # Composer declares as None what they learn of a run.
+        self.stoppers: list[Any] = [callback for callback in state.callbacks if isinstance(callback, EarlyStopper)]
+        self.planned: str | None = None
         self.stopped = False
 
     def check(self, state: State) -> None:
@@ -43,18 +47,18 @@ class StoppingMemory:
                     f"{stopper.patience.to_timestring()}"
                 )
 
-    def start(self, state):
+    def start(self, state: State) -> None:
         """Note how long the run is meant to be, and stop one that had been stopped before it was resumed."""
         self.planned = state.max_duration.to_timestring()
         if self.stopped and any(_is_over(stopper, state.timestamp) for stopper in self.stoppers):
             log.warning("the run had stopped early at batch %d; it is not trained further", state.timestamp.batch.value)
             state.stop_training()
 
-    def note(self, state):
+    def note(self, state: State) -> None:
         """Before a checkpoint: note whether an evaluation has stopped the run."""
         self.stopped = self.planned is not None and state.max_duration.to_timestring() != self.planned
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Best value and its time of each stopper by metric, and whether the run was stopped."""
         seen = [stopper for stopper in self.stoppers if stopper.best is not None]
         best = {
@@ -63,7 +67,7 @@ class StoppingMemory:
         }
         return {"best": best, "stopped": self.stopped}
 
-    def restore(self, record):
+    def restore(self, record: Mapping[str, Any]) -> None:
         """Carry on from a record; a stopper that watches another metric starts anew."""
         self.stopped = record["stopped"]
         for stopper in self.stoppers:
@@ -73,14 +77,15 @@ class StoppingMemory:
                 stopper.best_occurred = Timestamp(epoch=epoch, batch=batch)
 
 
-def _name(stopper):
+def _name(stopper: EarlyStopper) -> str:
     return f"{stopper.dataloader_label}/{stopper.monitor}"
 
 
-def _compare_as_the_metric_says(stopper, metric):
+def _compare_as_the_metric_says(stopper: EarlyStopper, metric: Metric) -> None:
     """Put the metric's own direction where Composer has taken it from words of the metric's name, and wrongly."""
     guess = EarlyStopper(stopper.monitor, stopper.dataloader_label).comp_func
-    own = {True: torch.greater, False: torch.less}.get(metric.higher_is_better, guess)
+    directions: dict[bool | None, Any] = {True: torch.greater, False: torch.less}
+    own = directions.get(metric.higher_is_better, guess)
     if stopper.comp_func is guess and guess is not own:
         log.warning(
             "%s: a value of %s is better where it is %s than the best before, and is taken so",
@@ -91,7 +96,7 @@ def _compare_as_the_metric_says(stopper, metric):
         stopper.comp_func = own
 
 
-def _is_over(stopper, now):
+def _is_over(stopper: EarlyStopper, now: Timestamp) -> bool:
     if stopper.best_occurred is None:
         return False
     unit = stopper.patience.unit

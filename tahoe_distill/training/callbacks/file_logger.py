@@ -16,7 +16,7 @@ class RunFileLogger(FileLogger):
     def init(self, state: State, logger: Logger) -> None:
         """Open the file, and write what was logged before this event."""
         self._is_newline = True
-        self._run_name = state.run_name
+        self._run_name: str = state.run_name  # type: ignore[assignment]  # Composer declares it as None.
         path = Path(self.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = path.open("a", buffering=self.buffer_size, encoding="utf-8")

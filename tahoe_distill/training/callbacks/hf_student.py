@@ -160,9 +160,9 @@ class HFStudentCallback(CallbackWithConfig):
         extra: Mapping[str, str] | None = None,
         push: Mapping[str, Any] | None = None,
     ) -> None:
-        model = state.model.module if state.is_model_ddp else state.model
+        model: Any = state.model.module if state.is_model_ddp else state.model
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(model.student, options=options)
+        weights: Any = get_model_state_dict(model.student, options=options)
 
         def write() -> None:
             self._write(state, model, weights, folder, extra or {})

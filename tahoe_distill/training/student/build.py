@@ -204,9 +204,9 @@ def build_student(
         student = Tx1Model.from_pretrained(spec.path, config=config, torch_dtype=torch.float32)
     else:
         student = Tx1Model(config)
-    if spec.init == "teacher":
+    if teacher is not None and spec.init == "teacher":
         initialise_from_teacher(student, teacher, tokens)
-    if spec.drug_token:
+    if teacher is not None and spec.drug_token:
         student.chem_encoder.embedding.load_state_dict(teacher.chem_encoder.embedding.state_dict())
     if student.chem_encoder is not None:
         student.chem_encoder.embedding.requires_grad_(False)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tahoe_distill.models import Tx1Config, Tx1Model
+from tahoe_distill.models import Tx1Config, Tx1GeneEncoder, Tx1Model
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +142,12 @@ def _scale(scores: Tensor, config: Tx1Config) -> Tensor:
     return size if size > 0 else torch.ones(())
 
 
-def _full_table(encoder: nn.Module) -> Tensor:
+def _full_table(encoder: Tx1GeneEncoder) -> Tensor:
     table = encoder.embedding.weight
     return table if encoder.expand is None else table.float() @ encoder.expand.weight.float().T
 
 
-def _copy_norm(encoder: nn.Module, source: nn.Module) -> None:
+def _copy_norm(encoder: Tx1GeneEncoder, source: Tx1GeneEncoder) -> None:
     if encoder.enc_norm is not None and source.enc_norm is not None:
         encoder.enc_norm.load_state_dict(source.enc_norm.state_dict())
 

@@ -83,9 +83,8 @@ def teacher_tokens(vocab: GeneVocab, student_vocab: GeneVocab) -> Tensor:
             f"the student knows {len(missing)} tokens that its teacher lacks ({', '.join(missing[:3])}); give it a "
             "teacher whose vocabulary has them, or start a student of this teacher's vocabulary"
         )
-    return torch.tensor(
-        [vocab[token] for token in sorted(student_vocab.tokens, key=lambda token: student_vocab.tokens[token])]
-    )
+    tokens = sorted(student_vocab.tokens, key=lambda token: student_vocab.tokens[token])
+    return torch.tensor([vocab[token] for token in tokens])
 
 
 def _numbers_in_shards(folder: str) -> set[int]:
