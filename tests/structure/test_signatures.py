@@ -13,18 +13,15 @@ POSITIONAL = 3
 # Least share of annotated public functions and methods where it is not yet all; raised with what is measured, never
 # lowered.
 FLOORS = {
-    "cache": 0.0,
-    "data": 0.0,
+    "data": 0.67,
     "embedding": 0.0,
     "evaluation": 0.0,
     "models": 0.0,
-    "teacher": 0.0,
-    "training": 0.01,
 }
 # Signatures that another library calls, or that keep to its class: they are as that library has them.
 GIVEN = {
-    "embedding.CellEncoder.forward",
     "embedding.OnnxEncoder.__call__",
+    "models.CellEncoder.forward",
     "models.Tx1Attention.forward",
     "models.Tx1Block.forward",
     "models.Tx1Config.__init__",
@@ -35,47 +32,12 @@ GIVEN = {
 }
 # Signatures of ours that are still too long; a name leaves the list with the change that mends it.
 TOO_LONG = {
-    "cache.CachedCollator.__init__",
-    "cache.CachedTeacher.__init__",
-    "cache.cache_rows",
-    "cache.write_parts",
     "data.Plan.__init__",
-    "data.Tx1Collator.cut_for_student",
-    "data.Tx1Collator.draw_masks",
-    "data.chosen",
-    "data.keys",
     "data.match_genes",
-    "data.mixed",
-    "data.random_masks",
-    "data.student_view",
-    "data.thinned",
-    "embedding.Engine.__init__",
-    "embedding.PartialResult.commit",
-    "embedding.build_backend",
-    "embedding.check_output",
-    "embedding.cls_attention",
-    "embedding.plan_batches",
-    "embedding.provenance",
-    "embedding.run_windows",
-    "embedding.write_output",
     "evaluation.evaluate",
     "evaluation.label_transfer",
     "evaluation.split_scores",
     "models.Tx1Processor.__call__",
-    "objectives.match",
-    "teacher.config_from_release",
-    "teacher.download",
-    "teacher.load_teacher",
-    "teacher.processor_from_release",
-    "teacher.read_source",
-    "teacher.source_fingerprint",
-    "training.HFStudentCallback.__init__",
-    "training.TahoeDistillModel.__init__",
-    "training.build_student",
-    "training.forward_model",
-    "training.read_sections",
-    "training.student_config",
-    "training.write_cache",
 }
 
 
