@@ -38,10 +38,10 @@ def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path, run_config, c
     path = write_config(tmp_path, run_config)
     assert main(["cache", "-f", str(path), "--out", str(tmp_path / "cache"), "--views", "2", "--quiet"]) == 0
     record = CacheRecord.load(tmp_path / "cache/cache.json")
-    said = capsys.readouterr().out
-    assert "48 cells (train, 2 views), 12 cells (eval), as float16" in said
-    assert record.fingerprint[:12] in said
-    assert f"composer scripts/distill.py -f {path} model.teacher.cache={tmp_path}/cache" in said
+    printed = capsys.readouterr().out
+    assert "48 cells (train, 2 views), 12 cells (eval), as float16" in printed
+    assert record.fingerprint[:12] in printed
+    assert f"composer scripts/distill.py -f {path} model.teacher.cache={tmp_path}/cache" in printed
 
 
 def test_without_a_folder_the_command_says_what_to_give(tmp_path, run_config, capsys):

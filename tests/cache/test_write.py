@@ -18,12 +18,12 @@ def content(folder):
 def test_an_interrupted_cache_carries_on_to_the_same_files(tmp_path, config, monkeypatch):
     run = config()
     write_cache(run, tmp_path / "whole", part_cells=10, progress=False)
-    answered = []
+    batches = []
 
     class Interrupted(caching._TeacherForward):
         def __call__(self, batch):
-            answered.append(len(batch["gene"]))
-            if len(answered) == 4:
+            batches.append(len(batch["gene"]))
+            if len(batches) == 4:
                 raise KeyboardInterrupt
             return super().__call__(batch)
 
@@ -66,7 +66,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path, config):
         write_cache(config(), tmp_path, progress=False)
 
 
-def test_answers_beyond_half_precision_are_refused(tmp_path, config, monkeypatch):
+def test_outputs_beyond_half_precision_are_refused(tmp_path, config, monkeypatch):
     class Loud(caching._TeacherForward):
         def __call__(self, batch):
             outputs = super().__call__(batch)

@@ -7,7 +7,7 @@ from tahoe_distill.objectives import Outputs, Shapes
 
 
 @pytest.fixture
-def make_answers():
+def make_outputs():
     """Outputs with every position seen unless told otherwise."""
 
     def make(cells=1, positions=1, /, **fields):

@@ -17,7 +17,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_users_own_objective(tmp_path, monkeypatch, shapes, make_answers):
+def test_users_own_objective(tmp_path, monkeypatch, shapes, make_outputs):
     (source,) = blocks("python")
     (tmp_path / "my_objectives.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -26,7 +26,7 @@ def test_users_own_objective(tmp_path, monkeypatch, shapes, make_answers):
     objectives.step(1.0)
 
     x = torch.tensor([[3.0, 4.0]], requires_grad=True)
-    student, teacher = make_answers(1, cell=x), make_answers(1, cell=torch.tensor([[0.6, 0.8]]))
+    student, teacher = make_outputs(1, cell=x), make_outputs(1, cell=torch.tensor([[0.6, 0.8]]))
     total, terms = objectives(student, teacher, {})
     total.backward()
     assert terms["length"].item() == pytest.approx((math.log(5.1) - math.log(1.1)) ** 2, rel=1e-5)

@@ -35,17 +35,17 @@ def test_names_are_pinned():
     assert objective_names() == BUILT_IN
 
 
-def test_total_is_the_weighted_sum_and_terms_are_not_weighted(shapes, make_answers):
+def test_total_is_the_weighted_sum_and_terms_are_not_weighted(shapes, make_outputs):
     spec = {"cosine": 2.0, "mse": {"weight": 0.5, "normalize": False}, "mse:unit": None}
     objectives = build_objectives(spec, shapes)
-    student = make_answers(2, cell=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
-    teacher = make_answers(2, cell=torch.tensor([[4.0, 3.0], [0.0, 1.0]]))
+    student = make_outputs(2, cell=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+    teacher = make_outputs(2, cell=torch.tensor([[4.0, 3.0], [0.0, 1.0]]))
     total, terms = objectives(student, teacher, {})
     assert {key: round(term.item(), 5) for key, term in terms.items()} == {"cosine": 0.52, "mse": 1.0, "mse:unit": 1.04}
     assert total.item() == pytest.approx(2 * 0.52 + 0.5 * 1.0 + 1.04)
 
 
-def test_step_moves_every_schedule_and_weights(shapes, make_answers):
+def test_step_moves_every_schedule_and_weights(shapes, make_outputs):
     spec = {
         "cosine": {"weight": {"start": 1.0, "end": 0.0}},
         "relational": {"tau": {"start": 4.0, "end": 0.5, "stages": 5}, "teacher_tau": 2},
@@ -55,8 +55,8 @@ def test_step_moves_every_schedule_and_weights(shapes, make_answers):
     expected = {"weight/cosine": 0.5, "weight/relational": 1.0, "tau/relational": 2.25, "teacher_tau/relational": 2.0}
     assert objectives.scheduled_values() == expected
     assert objectives.objectives["relational"].tau.value.item() == 2.25
-    x = make_answers(1, cell=torch.tensor([[1.0, 0.0]]))
-    y = make_answers(1, cell=torch.tensor([[0.0, 1.0]]))
+    x = make_outputs(1, cell=torch.tensor([[1.0, 0.0]]))
+    y = make_outputs(1, cell=torch.tensor([[0.0, 1.0]]))
     assert objectives(x, y, {})[0].item() == pytest.approx(0.5)
 
 
@@ -140,7 +140,7 @@ def test_different_embedding_widths_are_refused(name, make_shapes):
         build_objectives({name: 1}, make_shapes(teacher_embedding=5))
 
 
-def test_a_term_must_be_a_scalar(shapes, make_answers, clean_registry):
+def test_a_term_must_be_a_scalar(shapes, make_outputs, clean_registry):
     class Vector(Constant):
         name = "vector"
 
@@ -149,13 +149,13 @@ def test_a_term_must_be_a_scalar(shapes, make_answers, clean_registry):
 
     registry.register_objective(Vector)
     with pytest.raises(ValueError, match=r"'vector' must return a scalar, found the shape \(1, 2\)"):
-        build_objectives({"vector": 1}, shapes)(make_answers(1, cell=torch.ones(1, 2)), None, {})
+        build_objectives({"vector": 1}, shapes)(make_outputs(1, cell=torch.ones(1, 2)), None, {})
 
 
-def test_own_objective_by_decorator(shapes, make_answers, clean_registry):
+def test_own_objective_by_decorator(shapes, make_outputs, clean_registry):
     assert registry.register_objective(Constant) is Constant
     total, _ = build_objectives({"constant": {"level": 3.0, "weight": 2}}, shapes)(
-        make_answers(1, cell=torch.ones(1, 2)), None, {}
+        make_outputs(1, cell=torch.ones(1, 2)), None, {}
     )
     assert total.item() == 6.0
 

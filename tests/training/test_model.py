@@ -46,7 +46,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(distill, batch):
     torch.testing.assert_close(losses["student_teacher_cosine"], 1 - losses["cosine"].detach())
 
 
-def test_student_answers_in_the_teachers_space(distill, batch):
+def test_the_student_embeds_in_the_teachers_space(distill, batch):
     outputs = distill(batch)
     assert outputs["student"].cell.shape == outputs["teacher"].cell.shape == (4, 16)
 
@@ -170,7 +170,7 @@ def test_flops_count_three_passes_of_the_student_and_one_of_the_teacher(small_te
 
 
 def step(distill, batch, needs):
-    """Losses and gradients in double precision, both models asked for more than the objectives need."""
+    """Losses and gradients in double precision, both models computing more than the objectives need."""
     distill.needs, distill.objectives.teacher_needs = distill.needs | needs, distill.objectives.teacher_needs | needs
     torch.manual_seed(0)
     outputs = distill(batch)

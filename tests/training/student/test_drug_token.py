@@ -117,7 +117,7 @@ def test_the_teacher_sees_the_drug_and_a_student_without_it_does_not(build, load
     assert not torch.allclose(other["teacher"].cell, outputs["teacher"].cell)
 
 
-def test_a_student_with_the_token_answers_to_the_drug(build, load):
+def test_a_student_with_the_token_sees_the_drug(build, load):
     model, batch = build(drug_token=True, objectives={"cosine": 1.0}).eval(), load(do_mlm=False)
     first, other = model(batch), model({**batch, "drug_ids": (batch["drug_ids"] + 1) % 3})
     assert not torch.allclose(first["student"].cell, other["student"].cell)

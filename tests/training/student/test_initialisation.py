@@ -66,11 +66,11 @@ def test_layers_are_evenly_spaced_and_end_with_the_last(layers, teacher_layers, 
     assert taken_layers(layers, teacher_layers) == expected
 
 
-def test_a_student_of_all_blocks_answers_as_its_teacher(teacher, cells):
+def test_a_student_of_all_blocks_is_its_teacher(teacher, cells):
     student = make(num_hidden_layers=6, projection_dim=16)
     report = initialise_from_teacher(student, teacher)
-    asked = {"output_expression": True, "output_mvc": True, "masked": torch.rand(4, 9) < 0.3}
-    mine, theirs = student(*cells, **asked), teacher(*cells, **asked)
+    wanted = {"output_expression": True, "output_mvc": True, "masked": torch.rand(4, 9) < 0.3}
+    mine, theirs = student(*cells, **wanted), teacher(*cells, **wanted)
     for name in ("pooler_output", "last_hidden_state", "expression", "mvc"):
         torch.testing.assert_close(mine[name], theirs[name])
     assert "projection: the identity" in report
