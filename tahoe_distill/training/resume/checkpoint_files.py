@@ -75,7 +75,11 @@ class SavedCheckpoint:
             place = dict(_places(self.path))[".".join(keys)]
             with open(self.path / place.relative_path, "rb") as file:
                 file.seek(place.offset)
-                return torch.load(io.BytesIO(file.read(place.length)), weights_only=True)
+                content = io.BytesIO(file.read(place.length))
+            try:
+                return torch.load(content, weights_only=True)
+            except pickle.UnpicklingError as error:
+                raise ValueError(f"{self.path}: reading {'.'.join(keys)} would run code ({error})") from error
         value = read_composer_checkpoint(self.path)
         for key in keys:
             value = value[key]
