@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +131,7 @@ def unpack(packed: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[Cell]:
 
 
 # What a worker process works with, set once by its initialiser.
-_worker = {}
+_worker: dict[str, Any] = {}
 
 
 def _start_tokeniser(processor, tokens):

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import anndata
 import numpy as np
@@ -18,7 +19,7 @@ from tahoe_distill.embedding.prepare import drug_numbers, match_genes
 from tahoe_distill.embedding.source import FileSource, MemorySource, check_values
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
-CellSource = anndata.AnnData | str | os.PathLike[str]
+CellSource: TypeAlias = anndata.AnnData | str | os.PathLike[str]
 
 
 @contextlib.contextmanager

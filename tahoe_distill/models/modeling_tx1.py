@@ -6,7 +6,7 @@ Shapes: C cells, G genes (positions), D width, H heads, K width of a head, E wid
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,12 @@ class Tx1ModelOutput(ModelOutput):
         mvc: (C, G) expression predicted from the cell embedding, when asked for.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    pooler_output: torch.FloatTensor | None = None
-    hidden_states: tuple | None = None
-    attentions: tuple | None = None
-    expression: torch.FloatTensor | None = None
-    mvc: torch.FloatTensor | None = None
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    expression: Tensor | None = None
+    mvc: Tensor | None = None
 
 
 def attention_weights(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -150,7 +150,7 @@ class Tx1Attention(nn.Module):
         self.is_causal = False
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj.is_residual = True
+        self.out_proj.is_residual = True  # type: ignore[assignment]
 
     def forward(
         self, x: Tensor, attention_mask: Tensor | None, implementation: str, query_mask: Tensor | None = None
@@ -221,7 +221,7 @@ class Tx1Block(nn.Module):
         self.up_proj = nn.Linear(d, m)
         self.gate_proj = nn.Linear(d, m) if config.use_glu else None
         self.down_proj = nn.Linear(m, d)
-        self.down_proj.is_residual = True
+        self.down_proj.is_residual = True  # type: ignore[assignment]
         self.activation = _activation(config.hidden_act)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
@@ -254,6 +254,9 @@ class Tx1Block(nn.Module):
 class Tx1Encoder(nn.Module):
     """The blocks and the LayerNorm after them."""
 
+    # Set by gradient_checkpointing_enable.
+    _gradient_checkpointing_func: Callable[..., Any]
+
     def __init__(self, config: Tx1Config):
         super().__init__()
         self.layers = nn.ModuleList(Tx1Block(config) for _ in range(config.num_hidden_layers))
@@ -273,14 +276,16 @@ class Tx1Encoder(nn.Module):
 
         With ``first_only`` the last block, and so the output (C, D), is that of the first position alone.
         """
-        hidden, attentions = [x], []
+        hidden: list[Tensor] = [x]
+        attentions: list[Tensor | None] = []
         for layer in self.layers:
             arguments = (x, attention_mask, implementation, query_mask, first_only and layer is self.layers[-1])
             if self.gradient_checkpointing and self.training:
                 x, weights = self._gradient_checkpointing_func(layer.__call__, *arguments)
             else:
                 x, weights = layer(*arguments)
-            hidden.append(x if keep_hidden else None)
+            if keep_hidden:
+                hidden.append(x)
             attentions.append(weights)
         x = self.norm(x)
         return x, (*hidden[:-1], x) if keep_hidden else None, tuple(attentions)
@@ -488,8 +493,7 @@ class Tx1Model(Tx1PreTrainedModel):
         Examples:
             >>> adata.obsm["X_tx1"] = model.embed(processor, adata)  # doctest: +SKIP
         """
-        tokens, drugs = processor.match(adata, gene_key), processor.drug_numbers(adata, drug_key)
-        matrix = adata.X if layer is None else adata.layers[layer]
+        matrix, tokens, drugs = processor.read(adata, layer, gene_key, drug_key)
         size = GPU_WINDOW if self.device.type == "cuda" else CPU_WINDOW
         vectors = np.empty((adata.n_obs, self.config.embedding_size), dtype=np.float32)
         with inference(self):
@@ -711,7 +715,7 @@ class CellEncoder(nn.Module):
         binned: Whether expression values are bins (``Tx1Processor.do_binning``).
     """
 
-    def __init__(self, model: nn.Module, normalize: bool = True, binned: bool = True):
+    def __init__(self, model: Tx1Model, normalize: bool = True, binned: bool = True):
         super().__init__()
         self.model = model.eval()
         self.normalize = normalize
@@ -775,7 +779,7 @@ class GeneSums:
         model: The ``Tx1Model`` that they come from.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Tx1Model):
         shape = (model.config.vocab_size, model.config.hidden_size)
         self._sums = torch.zeros(shape, dtype=torch.float32, device=model.device)
         self._counts = torch.zeros(shape[0], dtype=torch.int64, device=model.device)

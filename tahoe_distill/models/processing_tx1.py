@@ -250,10 +250,11 @@ def plan_batches(
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
-    batches, start = [], 0
+    batches: list[np.ndarray] = []
+    start = 0
     while start < order.size:
         longest = int(lengths[order[start]])
-        size = max(1, tokens // max(longest, 1)) if batch_size == "auto" else batch_size
+        size = max(1, tokens // max(longest, 1)) if isinstance(batch_size, str) else batch_size
         batch = order[start : start + size]
         if same_length:
             batch = batch[lengths[batch] == longest]
@@ -474,20 +475,24 @@ class Tx1Processor(FeatureExtractionMixin):
             gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         """
+        matrix, tokens, drug_ids = self.read(adata, layer, gene_key, drug_key)
+        return self.pad(self.encode_rows(matrix, tokens), drug_ids)
+
+    def read(self, adata, layer=None, gene_key=None, drug_key=None):
+        """What there is to encode in an AnnData; the arguments are those of calling the processor.
+
+        Returns:
+            The matrix (n_obs, n_vars), each column's token (n_vars,) int64, -1 where unknown, and the number of each
+            cell's drug (n_obs,) int64, or ``None`` where none is known.
+        """
         tokens = self.match(adata, gene_key)
         matrix = adata.X if layer is None else adata.layers[layer]
-        return self.pad(self.encode_rows(matrix, tokens), self.drug_numbers(adata, drug_key))
-
-    def drug_numbers(self, adata, drug_key=None):
-        """Number of each cell's drug, (n_obs,) int64, where ``drug_key`` names a column of ``obs`` and drugs are known.
-
-        ``None`` without a column or a drug token; a drug that is not in ``drug_to_id`` counts as none.
-        """
-        if drug_key is None or not self.use_chem_token:
-            return None
-        numbers = self.drug_to_id or {}
-        unknown = numbers.get("<pad>", 0)
-        return np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
+        drug_ids = None
+        if drug_key is not None and self.use_chem_token:
+            numbers = self.drug_to_id or {}
+            unknown = numbers.get("<pad>", 0)
+            drug_ids = np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
+        return matrix, tokens, drug_ids
 
     def encode_rows(self, matrix, tokens):
         """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
