@@ -13,11 +13,9 @@ from tahoe_distill.embedding.backends import build_backend
 from tahoe_distill.embedding.options import Options, choose_dtype
 from tahoe_distill.models import GeneSums, Tx1Model, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import inference
+from tahoe_distill.models.processing_tx1 import Cell
 
 log = logging.getLogger(__name__)
-
-# Tokens and values of one cell, special tokens first.
-Cell = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass

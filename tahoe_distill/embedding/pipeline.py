@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tahoe_distill.embedding.engine import Cell, Engine, WindowResult
+from tahoe_distill.embedding.engine import Engine, WindowResult
 from tahoe_distill.embedding.session import Session
+from tahoe_distill.models.processing_tx1 import Cell
 
 
 def run_windows(

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from tahoe_distill import __version__
-from tahoe_distill.embedding.engine import Cell, Engine
+from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.prepare import drug_numbers, match_genes
 from tahoe_distill.embedding.source import FileSource, MemorySource, check_values
 from tahoe_distill.models import Tx1Model, Tx1Processor
+from tahoe_distill.models.processing_tx1 import Cell
 
 CellSource: TypeAlias = anndata.AnnData | str | os.PathLike[str]
 

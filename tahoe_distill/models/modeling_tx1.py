@@ -66,7 +66,16 @@ def attention_weights(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
-def eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
     """Attention with its weights, for inspection; ``attention_mask`` is (C, 1, 1 or G, G), True where seen."""
     weights = attention_weights(query @ key.transpose(2, 3) * scaling, attention_mask).to(query.dtype)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
@@ -94,7 +103,7 @@ class Tx1GeneEncoder(nn.Module):
 
     def __init__(self, config: Tx1Config):
         super().__init__()
-        width = config.hidden_size if config.gene_rank is None else config.gene_rank
+        width = config.gene_rank or config.hidden_size
         self.embedding = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.expand = None if config.gene_rank is None else nn.Linear(width, config.hidden_size, bias=False)
         self.enc_norm = nn.LayerNorm(config.hidden_size) if config.gene_norm else None
@@ -129,6 +138,7 @@ class Tx1ChemEncoder(nn.Module):
 
     def __init__(self, config: Tx1Config):
         super().__init__()
+        assert config.num_drugs and config.drug_fingerprint_dim, "the configuration sees to it"
         self.embedding = nn.Embedding(config.num_drugs, config.drug_fingerprint_dim, padding_idx=0)
         self.fc = nn.Linear(config.drug_fingerprint_dim, config.hidden_size)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -297,7 +307,7 @@ class Tx1ExpressionHead(nn.Module):
     def __init__(self, config: Tx1Config):
         super().__init__()
         d = config.hidden_size
-        self.linear_layers = nn.ModuleList(nn.Linear(d, d) for _ in range(config.expression_head_layers))
+        self.linear_layers = nn.ModuleList(nn.Linear(d, d) for _ in range(config.expression_head_layers or 0))
         self.out_proj = nn.Linear(d, 1)
         self.activation = _activation(config.expression_head_act)
 
@@ -370,7 +380,7 @@ class Tx1Model(Tx1PreTrainedModel):
         (1, 8)
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Tx1Config):
         super().__init__(config)
         self.gene_encoder = Tx1GeneEncoder(config)
         self.flag_encoder = nn.Embedding(2, config.hidden_size)
@@ -448,13 +458,15 @@ class Tx1Model(Tx1PreTrainedModel):
         first_only = cell_only and config.pooling == "cls"
         x, hidden, attentions = self._run_blocks(x, seen, masked, output_hidden_states, output_attentions, first_only)
         cell = x if first_only else self.pool(x, seen, expression_bins, masked=masked, weights=pooling_weights)
+        expression_head = self.expression_decoder if output_expression else None
+        mvc_head = self.mvc_decoder if output_mvc else None
         output = Tx1ModelOutput(
             last_hidden_state=None if cell_only else x,
             pooler_output=self.project(cell),
             hidden_states=hidden,
             attentions=attentions if output_attentions else None,
-            expression=self.expression_decoder(x) if output_expression else None,
-            mvc=self.mvc_decoder(cell, genes) if output_mvc else None,
+            expression=None if expression_head is None else expression_head(x),
+            mvc=None if mvc_head is None else mvc_head(cell, genes),
         )
         return output.to_tuple() if return_dict is False else output
 
@@ -493,7 +505,7 @@ class Tx1Model(Tx1PreTrainedModel):
         Examples:
             >>> adata.obsm["X_tx1"] = model.embed(processor, adata)  # doctest: +SKIP
         """
-        matrix, tokens, drugs = processor.read(adata, layer, gene_key, drug_key)
+        matrix, tokens, drugs = processor.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
         size = GPU_WINDOW if self.device.type == "cuda" else CPU_WINDOW
         vectors = np.empty((adata.n_obs, self.config.embedding_size), dtype=np.float32)
         with inference(self):
@@ -610,8 +622,12 @@ class Tx1Model(Tx1PreTrainedModel):
         return sum(rows) / len(rows)
 
     def mvc_keys(self, gene_ids: Tensor) -> Tensor:
-        """What the MVC head compares cells with, for genes (N,): (N, D), to be computed once for many cells."""
-        return self.mvc_decoder.keys(self.gene_encoder(gene_ids))
+        """What the MVC head compares cells with, for genes (N,): (N, D), to be computed once for many cells.
+
+        Raises:
+            ValueError: When this model has no MVC head.
+        """
+        return self._mvc_head().keys(self.gene_encoder(gene_ids))
 
     def decode_cells(self, cell: Tensor, keys: Tensor) -> Tensor:
         """The expression of any genes that the MVC head expects of cells, expressed in them or not.
@@ -623,7 +639,7 @@ class Tx1Model(Tx1PreTrainedModel):
         Returns:
             (C, N) float32, in bins.
         """
-        return self.in_bins((cell @ keys.T).float() * self.mvc_decoder.scale)
+        return self.in_bins((cell @ keys.T).float() * self._mvc_head().scale)
 
     def in_bins(self, predicted: Tensor) -> Tensor:
         """Predictions of either head in bins, 1 … ``num_bins - 1``, where the model was trained to scale them."""
@@ -646,6 +662,11 @@ class Tx1Model(Tx1PreTrainedModel):
             raise ValueError("output_expression was asked for, but this model has no expression head")
         if output_mvc and self.mvc_decoder is None:
             raise ValueError("output_mvc was asked for, but this model has no MVC head")
+
+    def _mvc_head(self):
+        if self.mvc_decoder is None:
+            raise ValueError("expression can be decoded from cells by the MVC head alone, and this model has none")
+        return self.mvc_decoder
 
     def _run_blocks(self, x, seen, masked, keep_hidden=False, output_attentions=False, first_only=False):
         """From the input of the first block, (C, G, D), to what :class:`Tx1Encoder` returns.
