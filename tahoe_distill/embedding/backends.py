@@ -96,7 +96,8 @@ class OnnxEncoder:
         if attention_mask is None:
             attention_mask = torch.ones_like(gene_ids)
         given = {"gene_ids": gene_ids, "expression_bins": expression_bins, "attention_mask": attention_mask}
-        given["drug_ids"] = drug_ids
+        if drug_ids is not None:
+            given["drug_ids"] = drug_ids
         feed = {name: np.ascontiguousarray(given[name].numpy()) for name in self._names}
         return torch.from_numpy(self._session.run(None, feed)[0])
 

@@ -13,11 +13,9 @@ from tahoe_distill.embedding.backends import build_backend
 from tahoe_distill.embedding.options import Options, choose_dtype
 from tahoe_distill.models import GeneSums, Tx1Model, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import inference
+from tahoe_distill.models.processing_tx1 import Cell
 
 log = logging.getLogger(__name__)
-
-# Tokens and values of one cell, special tokens first.
-Cell = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -79,17 +77,18 @@ class Engine:
         """
         result = WindowResult(np.empty((len(cells), self.model.config.embedding_size), dtype=np.float32))
         sums = GeneSums(self.model) if self.options.genes else None
-        result.attention = [None] * len(cells) if self.blocks else None
+        rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         with inference(self.model):
             for numbers, batch in self.batches(cells, drug_ids):
                 if sums is None and not self.blocks:
                     vectors = self.backend(**batch)
                 else:
-                    vectors = self._inspect(numbers, batch, sums, result)
+                    vectors = self._inspect(numbers, batch, sums, rows)
                 result.vectors[numbers] = vectors.float().cpu().numpy()
                 if on_batch is not None:
                     on_batch(len(numbers))
         result.genes = None if sums is None else sums.get()
+        result.attention = [rows[number] for number in range(len(cells))] if self.blocks else None
         return result
 
     def batches(
@@ -98,7 +97,7 @@ class Engine:
         """Yield the numbers of the cells of each batch, and their tensors on the device."""
         return self.model.batches(self.processor, cells, drug_ids=drug_ids, batch_size=self.options.batch_size)
 
-    def _inspect(self, numbers, batch, sums, result):
+    def _inspect(self, numbers, batch, sums, rows):
         """Cell embeddings by the whole model, which also says what genes and attention are."""
         output = self.model(**batch, output_hidden_states=bool(self.blocks))
         if sums is not None:
@@ -106,7 +105,7 @@ class Engine:
         if self.blocks:
             weights = self.model.cls_attention(output.hidden_states, batch.get("attention_mask"), self.blocks)
             for number, tokens, row in zip(numbers, batch["gene_ids"].cpu().numpy(), weights.float().cpu().numpy()):
-                result.attention[number] = (tokens, row)
+                rows[int(number)] = (tokens, row)
         cell = output.pooler_output.float()
         return torch.nn.functional.normalize(cell, dim=1) if self.options.normalize else cell
 
@@ -139,7 +138,7 @@ class Totals:
         lengths = np.array([len(tokens) for tokens, _ in cells])
         self.counts["cells_empty"] += int((lengths == self._special).sum())
         self.counts["cells_at_context"] += int((lengths == self._context).sum())
-        if self.genes is None:
+        if self.genes is None or result.genes is None:
             return
         for token, vector, count in zip(*result.genes):
             entry = self.genes.setdefault(int(token), [0.0, 0])

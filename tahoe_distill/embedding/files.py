@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -28,7 +29,7 @@ def embed_file(
     drug_key: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
-    **options: object,
+    **settings: Any,
 ) -> Path:
     """Embed an h5ad or zarr file of any size into a copy of it.
 
@@ -47,7 +48,7 @@ def embed_file(
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         overwrite: Replace an existing output or key, and drop the unfinished result of another run.
         progress: Show a progress bar.
-        **options: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``attentions``.
+        **settings: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``attentions``.
 
     Returns:
         The path of the output.
@@ -55,7 +56,7 @@ def embed_file(
     Raises:
         ValueError: When input, model, output or options do not fit; nothing has been written then.
     """
-    options = Options(**options)
+    options = Options(**settings)
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
     path, out = Path(path), Path(out)

@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TypeAlias
 
 from safetensors import SafetensorError
 
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
 # Folder or hub id, pair, or an object with both.
-ModelSource = str | os.PathLike[str] | tuple[Tx1Model, Tx1Processor] | object
+ModelSource: TypeAlias = str | os.PathLike[str] | tuple[Tx1Model, Tx1Processor] | object
 
 
 def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:

@@ -69,11 +69,12 @@ class Options:
         """The devices to run on, one a process."""
         if self.devices is None:
             return [choose_device(self.device)]
+        names: Sequence[str | torch.device]
         if isinstance(self.devices, int) or str(self.devices).isdigit():
-            count, kind = int(self.devices), choose_device("auto").type
+            count, kind = int(str(self.devices)), choose_device("auto").type
             names = [f"cuda:{index}" for index in range(count)] if kind == "cuda" else ["cpu"] * count
         else:
-            names = self.devices.split(",") if isinstance(self.devices, str) else list(self.devices)
+            names = self.devices.split(",") if isinstance(self.devices, str) else self.devices
         if not names:
             raise ValueError(f"devices must name at least one device, found {self.devices!r}")
         return [choose_device(name.strip() if isinstance(name, str) else name) for name in names]

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from tahoe_distill.embedding.engine import Cell, Engine, WindowResult
+from tahoe_distill.embedding.engine import Engine, WindowResult
 from tahoe_distill.embedding.session import Session
+from tahoe_distill.models.processing_tx1 import Cell
 
 
 def run_windows(
@@ -130,7 +132,7 @@ def unpack(packed: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[Cell]:
 
 
 # What a worker process works with, set once by its initialiser.
-_worker = {}
+_worker: dict[str, Any] = {}
 
 
 def _start_tokeniser(processor, tokens):

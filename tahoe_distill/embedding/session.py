@@ -5,20 +5,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import anndata
 import numpy as np
 import torch
 
 from tahoe_distill import __version__
-from tahoe_distill.embedding.engine import Cell, Engine
+from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.prepare import drug_numbers, match_genes
 from tahoe_distill.embedding.source import FileSource, MemorySource, check_values
 from tahoe_distill.models import Tx1Model, Tx1Processor
+from tahoe_distill.models.processing_tx1 import Cell
 
-CellSource = anndata.AnnData | str | os.PathLike[str]
+CellSource: TypeAlias = anndata.AnnData | str | os.PathLike[str]
 
 
 @contextlib.contextmanager

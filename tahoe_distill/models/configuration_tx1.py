@@ -1,5 +1,7 @@
 """Configuration of a Tahoe-x1 model: a released teacher or a smaller student."""
 
+from typing import Any
+
 from transformers import PretrainedConfig
 
 UPSTREAM_POOLINGS = ("cls", "avg-pool", "w-pool")
@@ -55,41 +57,41 @@ class Tx1Config(PretrainedConfig):
 
     def __init__(
         self,
-        vocab_size=62720,
-        hidden_size=512,
-        num_hidden_layers=12,
-        num_attention_heads=8,
-        intermediate_size=None,
-        hidden_act="relu",
-        use_glu=False,
-        hidden_dropout=0.0,
-        layer_norm_eps=1e-5,
-        gene_norm=True,
-        gene_rank=None,
-        value_act="relu",
-        value_norm=True,
-        value_dropout=0.1,
-        max_value=512.0,
-        pooling="cls",
-        projection_dim=None,
-        masked_attention=False,
-        expression_head_layers=1,
-        expression_head_act="leaky_relu",
-        mvc_head=True,
-        mvc_query_act="sigmoid",
-        mvc_scaled=True,
-        standard_scale_outputs=False,
-        num_drugs=None,
-        drug_fingerprint_dim=None,
-        drug_act="leaky_relu",
-        num_bins=51,
-        pad_value=-2.0,
-        pad_token_id=0,
-        cls_token_id=1,
-        drug_token_id=None,
-        context_length=1024,
-        initializer_range=None,
-        **kwargs,
+        vocab_size: int = 62720,
+        hidden_size: int = 512,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 8,
+        intermediate_size: int | None = None,
+        hidden_act: str = "relu",
+        use_glu: bool = False,
+        hidden_dropout: float = 0.0,
+        layer_norm_eps: float = 1e-5,
+        gene_norm: bool = True,
+        gene_rank: int | None = None,
+        value_act: str = "relu",
+        value_norm: bool = True,
+        value_dropout: float = 0.1,
+        max_value: float = 512.0,
+        pooling: str = "cls",
+        projection_dim: int | None = None,
+        masked_attention: bool = False,
+        expression_head_layers: int | None = 1,
+        expression_head_act: str = "leaky_relu",
+        mvc_head: bool = True,
+        mvc_query_act: str = "sigmoid",
+        mvc_scaled: bool = True,
+        standard_scale_outputs: bool = False,
+        num_drugs: int | None = None,
+        drug_fingerprint_dim: int | None = None,
+        drug_act: str = "leaky_relu",
+        num_bins: int = 51,
+        pad_value: float = -2.0,
+        pad_token_id: int = 0,
+        cls_token_id: int = 1,
+        drug_token_id: int | None = None,
+        context_length: int = 1024,
+        initializer_range: float | None = None,
+        **kwargs: Any,
     ):
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
@@ -128,11 +130,11 @@ class Tx1Config(PretrainedConfig):
         super().__init__(pad_token_id=pad_token_id, **kwargs)
 
     @property
-    def embedding_size(self):
+    def embedding_size(self) -> int:
         """Width ``e`` of a cell embedding."""
         return self.hidden_size if self.projection_dim is None else self.projection_dim
 
-    def _check(self):
+    def _check(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:

@@ -6,7 +6,7 @@ Shapes: C cells, G genes (positions), D width, H heads, K width of a head, E wid
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,12 @@ class Tx1ModelOutput(ModelOutput):
         mvc: (C, G) expression predicted from the cell embedding, when asked for.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    pooler_output: torch.FloatTensor | None = None
-    hidden_states: tuple | None = None
-    attentions: tuple | None = None
-    expression: torch.FloatTensor | None = None
-    mvc: torch.FloatTensor | None = None
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    expression: Tensor | None = None
+    mvc: Tensor | None = None
 
 
 def attention_weights(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -66,7 +66,16 @@ def attention_weights(scores: Tensor, attention_mask: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
-def eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
     """Attention with its weights, for inspection; ``attention_mask`` is (C, 1, 1 or G, G), True where seen."""
     weights = attention_weights(query @ key.transpose(2, 3) * scaling, attention_mask).to(query.dtype)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
@@ -94,7 +103,7 @@ class Tx1GeneEncoder(nn.Module):
 
     def __init__(self, config: Tx1Config):
         super().__init__()
-        width = config.hidden_size if config.gene_rank is None else config.gene_rank
+        width = config.gene_rank or config.hidden_size
         self.embedding = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.expand = None if config.gene_rank is None else nn.Linear(width, config.hidden_size, bias=False)
         self.enc_norm = nn.LayerNorm(config.hidden_size) if config.gene_norm else None
@@ -129,6 +138,7 @@ class Tx1ChemEncoder(nn.Module):
 
     def __init__(self, config: Tx1Config):
         super().__init__()
+        assert config.num_drugs and config.drug_fingerprint_dim, "the configuration sees to it"
         self.embedding = nn.Embedding(config.num_drugs, config.drug_fingerprint_dim, padding_idx=0)
         self.fc = nn.Linear(config.drug_fingerprint_dim, config.hidden_size)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -150,7 +160,7 @@ class Tx1Attention(nn.Module):
         self.is_causal = False
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj.is_residual = True
+        self.out_proj.is_residual = True  # type: ignore[assignment]
 
     def forward(
         self, x: Tensor, attention_mask: Tensor | None, implementation: str, query_mask: Tensor | None = None
@@ -221,7 +231,7 @@ class Tx1Block(nn.Module):
         self.up_proj = nn.Linear(d, m)
         self.gate_proj = nn.Linear(d, m) if config.use_glu else None
         self.down_proj = nn.Linear(m, d)
-        self.down_proj.is_residual = True
+        self.down_proj.is_residual = True  # type: ignore[assignment]
         self.activation = _activation(config.hidden_act)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
@@ -254,6 +264,9 @@ class Tx1Block(nn.Module):
 class Tx1Encoder(nn.Module):
     """The blocks and the LayerNorm after them."""
 
+    # Set by gradient_checkpointing_enable.
+    _gradient_checkpointing_func: Callable[..., Any]
+
     def __init__(self, config: Tx1Config):
         super().__init__()
         self.layers = nn.ModuleList(Tx1Block(config) for _ in range(config.num_hidden_layers))
@@ -273,14 +286,16 @@ class Tx1Encoder(nn.Module):
 
         With ``first_only`` the last block, and so the output (C, D), is that of the first position alone.
         """
-        hidden, attentions = [x], []
+        hidden: list[Tensor] = [x]
+        attentions: list[Tensor | None] = []
         for layer in self.layers:
             arguments = (x, attention_mask, implementation, query_mask, first_only and layer is self.layers[-1])
             if self.gradient_checkpointing and self.training:
                 x, weights = self._gradient_checkpointing_func(layer.__call__, *arguments)
             else:
                 x, weights = layer(*arguments)
-            hidden.append(x if keep_hidden else None)
+            if keep_hidden:
+                hidden.append(x)
             attentions.append(weights)
         x = self.norm(x)
         return x, (*hidden[:-1], x) if keep_hidden else None, tuple(attentions)
@@ -292,7 +307,7 @@ class Tx1ExpressionHead(nn.Module):
     def __init__(self, config: Tx1Config):
         super().__init__()
         d = config.hidden_size
-        self.linear_layers = nn.ModuleList(nn.Linear(d, d) for _ in range(config.expression_head_layers))
+        self.linear_layers = nn.ModuleList(nn.Linear(d, d) for _ in range(config.expression_head_layers or 0))
         self.out_proj = nn.Linear(d, 1)
         self.activation = _activation(config.expression_head_act)
 
@@ -365,7 +380,7 @@ class Tx1Model(Tx1PreTrainedModel):
         (1, 8)
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Tx1Config):
         super().__init__(config)
         self.gene_encoder = Tx1GeneEncoder(config)
         self.flag_encoder = nn.Embedding(2, config.hidden_size)
@@ -443,13 +458,15 @@ class Tx1Model(Tx1PreTrainedModel):
         first_only = cell_only and config.pooling == "cls"
         x, hidden, attentions = self._run_blocks(x, seen, masked, output_hidden_states, output_attentions, first_only)
         cell = x if first_only else self.pool(x, seen, expression_bins, masked=masked, weights=pooling_weights)
+        expression_head = self.expression_decoder if output_expression else None
+        mvc_head = self.mvc_decoder if output_mvc else None
         output = Tx1ModelOutput(
             last_hidden_state=None if cell_only else x,
             pooler_output=self.project(cell),
             hidden_states=hidden,
             attentions=attentions if output_attentions else None,
-            expression=self.expression_decoder(x) if output_expression else None,
-            mvc=self.mvc_decoder(cell, genes) if output_mvc else None,
+            expression=None if expression_head is None else expression_head(x),
+            mvc=None if mvc_head is None else mvc_head(cell, genes),
         )
         return output.to_tuple() if return_dict is False else output
 
@@ -488,8 +505,7 @@ class Tx1Model(Tx1PreTrainedModel):
         Examples:
             >>> adata.obsm["X_tx1"] = model.embed(processor, adata)  # doctest: +SKIP
         """
-        tokens, drugs = processor.match(adata, gene_key), processor.drug_numbers(adata, drug_key)
-        matrix = adata.X if layer is None else adata.layers[layer]
+        matrix, tokens, drugs = processor.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
         size = GPU_WINDOW if self.device.type == "cuda" else CPU_WINDOW
         vectors = np.empty((adata.n_obs, self.config.embedding_size), dtype=np.float32)
         with inference(self):
@@ -606,8 +622,12 @@ class Tx1Model(Tx1PreTrainedModel):
         return sum(rows) / len(rows)
 
     def mvc_keys(self, gene_ids: Tensor) -> Tensor:
-        """What the MVC head compares cells with, for genes (N,): (N, D), to be computed once for many cells."""
-        return self.mvc_decoder.keys(self.gene_encoder(gene_ids))
+        """What the MVC head compares cells with, for genes (N,): (N, D), to be computed once for many cells.
+
+        Raises:
+            ValueError: When this model has no MVC head.
+        """
+        return self._mvc_head().keys(self.gene_encoder(gene_ids))
 
     def decode_cells(self, cell: Tensor, keys: Tensor) -> Tensor:
         """The expression of any genes that the MVC head expects of cells, expressed in them or not.
@@ -619,7 +639,7 @@ class Tx1Model(Tx1PreTrainedModel):
         Returns:
             (C, N) float32, in bins.
         """
-        return self.in_bins((cell @ keys.T).float() * self.mvc_decoder.scale)
+        return self.in_bins((cell @ keys.T).float() * self._mvc_head().scale)
 
     def in_bins(self, predicted: Tensor) -> Tensor:
         """Predictions of either head in bins, 1 … ``num_bins - 1``, where the model was trained to scale them."""
@@ -642,6 +662,11 @@ class Tx1Model(Tx1PreTrainedModel):
             raise ValueError("output_expression was asked for, but this model has no expression head")
         if output_mvc and self.mvc_decoder is None:
             raise ValueError("output_mvc was asked for, but this model has no MVC head")
+
+    def _mvc_head(self):
+        if self.mvc_decoder is None:
+            raise ValueError("expression can be decoded from cells by the MVC head alone, and this model has none")
+        return self.mvc_decoder
 
     def _run_blocks(self, x, seen, masked, keep_hidden=False, output_attentions=False, first_only=False):
         """From the input of the first block, (C, G, D), to what :class:`Tx1Encoder` returns.
@@ -711,7 +736,7 @@ class CellEncoder(nn.Module):
         binned: Whether expression values are bins (``Tx1Processor.do_binning``).
     """
 
-    def __init__(self, model: nn.Module, normalize: bool = True, binned: bool = True):
+    def __init__(self, model: Tx1Model, normalize: bool = True, binned: bool = True):
         super().__init__()
         self.model = model.eval()
         self.normalize = normalize
@@ -775,7 +800,7 @@ class GeneSums:
         model: The ``Tx1Model`` that they come from.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Tx1Model):
         shape = (model.config.vocab_size, model.config.hidden_size)
         self._sums = torch.zeros(shape, dtype=torch.float32, device=model.device)
         self._counts = torch.zeros(shape[0], dtype=torch.int64, device=model.device)

@@ -3,12 +3,17 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from transformers import BatchFeature
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 from transformers.utils import cached_file
+
+# Tokens and values of one cell, special tokens first.
+Cell = tuple[np.ndarray, np.ndarray]
 
 VOCAB_FILE = "vocab.json"
 SYMBOLS_FILE = "gene_symbols.json"
@@ -100,7 +105,7 @@ def _read_json_object(path):
     return content
 
 
-def bin_expression(values, num_bins=51, right=False):
+def bin_expression(values: ArrayLike, num_bins: int = 51, right: bool = False) -> np.ndarray:
     """Bin one cell's expression into 1 … ``num_bins - 1`` by quantiles of its own nonzero values.
 
     Bit for bit what Tahoe-x1 feeds its models: edges at ``num_bins - 1`` evenly spaced quantiles (linear
@@ -117,7 +122,7 @@ def bin_expression(values, num_bins=51, right=False):
     return _bin_sorted(np.ascontiguousarray(values, dtype=np.float32), num_bins, right)
 
 
-def bin_cells(cells, num_bins=51, right=False):
+def bin_cells(cells: Sequence[np.ndarray], num_bins: int = 51, right: bool = False) -> list[np.ndarray]:
     """:func:`bin_expression` of many cells at once; far faster for counts, which need no sorting.
 
     Args:
@@ -205,13 +210,13 @@ def _lerp(low, high, weight):
     return torch.lerp(torch.from_numpy(low), torch.from_numpy(high), torch.from_numpy(weight)).numpy()
 
 
-def log_normalize(values, target_sum=10000.0):
+def log_normalize(values: ArrayLike, target_sum: float = 10000.0) -> np.ndarray:
     """``log1p`` of counts scaled to ``target_sum`` per cell, in float32, as upstream's ``log_transform``."""
     row = torch.as_tensor(np.asarray(values, dtype=np.float32))
     return torch.log1p(row / (row.sum() + 1e-9) * target_sum).numpy()
 
 
-def choose_genes(tokens, count):
+def choose_genes(tokens: ArrayLike, count: int) -> np.ndarray:
     """Indices of ``count`` of a cell's genes, the same for the same set of genes wherever the cell stands.
 
     A pseudo-random sample: genes are ranked by a hash (SplitMix64) of their token and of the whole set, so order,
@@ -233,7 +238,7 @@ def _mix(x):
 
 
 def plan_batches(
-    lengths: Sequence[int] | np.ndarray, batch_size: int | str, tokens: int, *, same_length: bool = False
+    lengths: ArrayLike, batch_size: int | str, tokens: int, *, same_length: bool = False
 ) -> list[np.ndarray]:
     """Split cells into batches, longest first.
 
@@ -250,10 +255,11 @@ def plan_batches(
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
-    batches, start = [], 0
+    batches: list[np.ndarray] = []
+    start = 0
     while start < order.size:
         longest = int(lengths[order[start]])
-        size = max(1, tokens // max(longest, 1)) if batch_size == "auto" else batch_size
+        size = max(1, tokens // max(longest, 1)) if isinstance(batch_size, str) else batch_size
         batch = order[start : start + size]
         if same_length:
             batch = batch[lengths[batch] == longest]
@@ -312,7 +318,7 @@ class Tx1Processor(FeatureExtractionMixin):
             raise ValueError("use_chem_token is set, but the vocabulary has no <drug> token")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> "Tx1Processor":
         """Read ``preprocessor_config.json`` and ``vocab.json`` of a model folder or hub repository."""
         where = {
             name: kwargs[name]
@@ -327,12 +333,12 @@ class Tx1Processor(FeatureExtractionMixin):
             settings.pop(name, None)
         return cls(vocab=GeneVocab.from_file(vocab_path), **settings)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Settings without the vocabulary, which has its own file."""
         settings = {name: value for name, value in self.__dict__.items() if name != "vocab"}
         return {**settings, "processor_class": type(self).__name__}
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
         """Write ``preprocessor_config.json`` and ``vocab.json``; return the paths."""
         os.makedirs(save_directory, exist_ok=True)
         settings = {**self.to_dict(), "auto_map": {"AutoProcessor": "processing_tx1.Tx1Processor"}}
@@ -344,11 +350,11 @@ class Tx1Processor(FeatureExtractionMixin):
         return [path, *self.vocab.save(save_directory)]
 
     @property
-    def special_tokens(self):
+    def special_tokens(self) -> list[int]:
         """Numbers of the tokens put before the genes."""
         return [self.vocab["<cls>"]] + ([self.vocab["<drug>"]] if self.use_chem_token else [])
 
-    def transform(self, counts):
+    def transform(self, counts: ArrayLike) -> np.ndarray:
         """Expression values as the model takes them: binned, log-normalised, or as they are. (n,) -> (n,) float32."""
         if self.do_binning:
             return bin_expression(counts, self.num_bins, self.right_binning)
@@ -356,7 +362,7 @@ class Tx1Processor(FeatureExtractionMixin):
             return log_normalize(counts, self.target_sum)
         return np.asarray(counts, dtype=np.float32)
 
-    def encode(self, gene_tokens, counts):
+    def encode(self, gene_tokens: ArrayLike, counts: ArrayLike) -> Cell:
         """One cell's tokens and values, special tokens first and cut to the context.
 
         Args:
@@ -387,7 +393,7 @@ class Tx1Processor(FeatureExtractionMixin):
         tokens = np.concatenate([special, tokens]).astype(np.int64)
         return tokens, np.concatenate([np.full(len(special), self.pad_value, np.float32), values])
 
-    def pad(self, cells, drug_ids=None):
+    def pad(self, cells: Sequence[Cell], drug_ids: ArrayLike | None = None) -> BatchFeature:
         """Batch encoded cells.
 
         Args:
@@ -413,8 +419,8 @@ class Tx1Processor(FeatureExtractionMixin):
 
     def batches(
         self,
-        cells: list[tuple[np.ndarray, np.ndarray]],
-        drug_ids: Sequence[int] | np.ndarray | None = None,
+        cells: Sequence[Cell],
+        drug_ids: ArrayLike | None = None,
         *,
         tokens: int,
         batch_size: int | str = "auto",
@@ -474,22 +480,28 @@ class Tx1Processor(FeatureExtractionMixin):
             gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         """
+        matrix, tokens, drug_ids = self.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
+        return self.pad(self.encode_rows(matrix, tokens), drug_ids)
+
+    def read(
+        self, adata: Any, *, layer: str | None = None, gene_key: str | None = None, drug_key: str | None = None
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """What there is to encode in an AnnData; the arguments are those of calling the processor.
+
+        Returns:
+            The matrix (n_obs, n_vars), each column's token (n_vars,) int64, -1 where unknown, and the number of each
+            cell's drug (n_obs,) int64, or ``None`` where none is known.
+        """
         tokens = self.match(adata, gene_key)
         matrix = adata.X if layer is None else adata.layers[layer]
-        return self.pad(self.encode_rows(matrix, tokens), self.drug_numbers(adata, drug_key))
+        drug_ids = None
+        if drug_key is not None and self.use_chem_token:
+            numbers = self.drug_to_id or {}
+            unknown = numbers.get("<pad>", 0)
+            drug_ids = np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
+        return matrix, tokens, drug_ids
 
-    def drug_numbers(self, adata, drug_key=None):
-        """Number of each cell's drug, (n_obs,) int64, where ``drug_key`` names a column of ``obs`` and drugs are known.
-
-        ``None`` without a column or a drug token; a drug that is not in ``drug_to_id`` counts as none.
-        """
-        if drug_key is None or not self.use_chem_token:
-            return None
-        numbers = self.drug_to_id or {}
-        unknown = numbers.get("<pad>", 0)
-        return np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
-
-    def encode_rows(self, matrix, tokens):
+    def encode_rows(self, matrix: Any, tokens: ArrayLike) -> list[Cell]:
         """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
 
         The same as :meth:`encode` of each row, at many times its speed. Columns of the same token are summed.
