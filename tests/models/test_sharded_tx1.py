@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.distributed.fsdp import fully_shard
 
 from tahoe_distill import Tx1Config
 from tests.helpers.tiny_student import randomised
+from tests.helpers.two_processes import in_two_processes
 
 
 def model_and_batch():
@@ -30,23 +30,18 @@ def step(model, batch, cell_only):
     return cell.detach(), full
 
 
-def one_of_two(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def one_of_two(rank):
     model, batch = model_and_batch()
     mesh = dist.init_device_mesh("cpu", (2,))
     for block in model.transformer_encoder.layers:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    torch.save(step(model, batch, cell_only=True), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return step(model, batch, cell_only=True)
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    mp.spawn(one_of_two, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return in_two_processes(one_of_two, tmp_path_factory.mktemp("two"))
 
 
 def test_sharded_blocks_give_the_cells_and_gradients_of_whole_ones(found):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.distributed.fsdp import fully_shard
 
 from tahoe_distill.objectives import Outputs, Shapes, build_objectives
 from tahoe_distill.objectives.centering import TeacherCenter
+from tests.helpers.two_processes import in_two_processes
 
 SHAPES = Shapes(
     student_width=3, student_embedding=4, student_layers=1, teacher_width=5, teacher_embedding=4, teacher_layers=2
@@ -47,23 +47,18 @@ def gradients(objectives, rank):
     return {name: gradient.clone() for name, gradient in full.items()}
 
 
-def one_of_two(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def one_of_two(rank):
     center = TeacherCenter(2)
     center(CELLS[PARTS[rank]], CELLS[PARTS[rank]])
     sharded = objectives()
     mesh = dist.init_device_mesh("cpu", (2,))
     fully_shard(sharded, mesh=mesh)
-    torch.save({"center": center.state_dict(), "gradients": gradients(sharded, rank)}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return {"center": center.state_dict(), "gradients": gradients(sharded, rank)}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    mp.spawn(one_of_two, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return in_two_processes(one_of_two, tmp_path_factory.mktemp("two"))
 
 
 def test_both_hold_the_mean_of_all_cells(found):
