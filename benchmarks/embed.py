@@ -94,7 +94,8 @@ def prepare(args: argparse.Namespace, folder: Path) -> None:
             continue
         vocab = GeneVocab.from_file(args.vocab)
         torch.manual_seed(0)
-        Tx1Model(Tx1Config(vocab_size=len(vocab), **sizes)).save_pretrained(folder / name)
+        settings: dict[str, Any] = {"vocab_size": len(vocab), **sizes}
+        Tx1Model(Tx1Config(**settings)).save_pretrained(folder / name)
         Tx1Processor(vocab, max_length=args.context).save_pretrained(folder / name)
 
 

@@ -202,7 +202,7 @@ def _made_up_batch(config: Tx1Config, cells: int = 4, genes: int = 24) -> dict[s
     """A small batch for any model of this configuration, the same each time; the last cell is padded."""
     rng = np.random.default_rng(0)
     genes = max(1, min(genes, config.vocab_size - 3, config.context_length - 2))
-    special = [config.cls_token_id] + ([config.drug_token_id] if config.num_drugs else [])
+    special = np.array([config.cls_token_id] + ([config.drug_token_id] if config.num_drugs else []), dtype=np.int64)
     tokens = np.stack([rng.choice(np.arange(2, config.vocab_size), genes, replace=False) for _ in range(cells)])
     head = np.tile(special, (cells, 1))
     bins = rng.integers(1, config.num_bins, tokens.shape).astype(np.float32)

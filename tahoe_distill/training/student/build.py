@@ -206,9 +206,9 @@ def build_student(
         student = Tx1Model(config)
     if teacher is not None and spec.init == "teacher":
         initialise_from_teacher(student, teacher, tokens)
-    if teacher is not None and spec.drug_token:
-        student.chem_encoder.embedding.load_state_dict(teacher.chem_encoder.embedding.state_dict())
     if student.chem_encoder is not None:
+        if teacher is not None and teacher.chem_encoder is not None and spec.drug_token:
+            student.chem_encoder.embedding.load_state_dict(teacher.chem_encoder.embedding.state_dict())
         student.chem_encoder.embedding.requires_grad_(False)
     if not sees_masks:
         student.flag_encoder.requires_grad_(False)
