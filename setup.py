@@ -38,7 +38,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
-    package_data={"tahoe_distill.teacher": ["nano/*"]},
+    package_data={"tahoe_distill.teacher": ["nano/*"], "tahoe_distill.cells": ["human_symbols.csv.gz"]},
     python_requires=">=3.10,<3.13",
     install_requires=BASE,
     extras_require={
