@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tahoe_distill.cli.reading import add_reading_arguments
+
 EXAMPLE = (
     "tahoe-distill evaluate --student runs/quickstart/hf --teacher tx1-nano --reference train.h5ad "
     "--adata heldout.h5ad --label-key cell_type"
@@ -14,11 +16,10 @@ def add_arguments(parser):
     parser.add_argument("--student", required=True, help="folder or hub id of an exported student")
     parser.add_argument("--teacher", required=True, help="release folder, hub id, converted folder, or tx1-nano")
     parser.add_argument("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
-    parser.add_argument("--adata", required=True, help="h5ad of held-out cells")
-    parser.add_argument("--reference", required=True, help="h5ad of labelled cells whose labels are carried over")
+    parser.add_argument("--adata", required=True, help="held-out cells: h5ad or zarr, labels in obs")
+    parser.add_argument("--reference", required=True, help="labelled cells whose labels are carried over")
     parser.add_argument("--label-key", required=True, help="obs column with the labels")
-    parser.add_argument("--gene-key", help="var column with gene ids (found by itself)")
-    parser.add_argument("--layer", help="layer with the counts instead of X")
+    add_reading_arguments(parser)
     parser.add_argument("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
     parser.add_argument("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
     parser.add_argument("--out", help="write the numbers as JSON here")
@@ -26,17 +27,20 @@ def add_arguments(parser):
 
 def run(args):
     """Evaluate, print a table, write JSON."""
-    import anndata
-
+    from tahoe_distill.cells import open_cells, read_symbols
     from tahoe_distill.evaluation import evaluate
     from tahoe_distill.models import Tx1Model, Tx1Processor
     from tahoe_distill.teacher import load_teacher
 
     teacher = load_teacher(args.teacher, args.size)
     student = (Tx1Model.from_pretrained(args.student).eval(), Tx1Processor.from_pretrained(args.student))
-    query, reference = anndata.read_h5ad(args.adata), anndata.read_h5ad(args.reference)
+    sets = []
+    for path in (args.adata, args.reference):
+        with open_cells(path, layer=args.layer) as cells:
+            sets.append(cells.to_anndata())
+    symbols = None if args.symbols is None else read_symbols(args.symbols)
     pair = (teacher.model, teacher.processor)
-    report = evaluate(student, pair, query, reference, args.label_key, args.gene_key, args.layer)
+    report = evaluate(student, pair, *sets, args.label_key, gene_key=args.gene_key, symbols=symbols)
     if args.out:
         Path(args.out).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     print(format_report(report))

@@ -6,11 +6,12 @@ import numpy as np
 from scipy import sparse
 from tqdm.auto import tqdm
 
+from tahoe_distill.cells import check_cells, match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.embedding.loading import is_path, load_student
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.pipeline import Job, run_windows
-from tahoe_distill.embedding.prepare import Tally, drug_numbers, match_genes, provenance
-from tahoe_distill.embedding.source import MemorySource, check_values
+from tahoe_distill.embedding.prepare import Tally, check_genes_of_raw, provenance
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ def embed(
     key_added="X_tx1",
     layer=None,
     gene_key=None,
+    symbols=None,
     batch_size="auto",
     device="auto",
     dtype="auto",
@@ -47,8 +49,10 @@ def embed(
         model: Folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model`` and
             ``processor``. Objects of the caller are not changed.
         key_added: Key of ``obsm``, and of ``uns`` for where the vectors come from.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
+        symbols: Table of gene symbols that overrides those of the model and of the package: symbol to Ensembl id, or a
+            file as :func:`tahoe_distill.cells.read_symbols` takes it.
         batch_size: Cells of a batch at most; ``"auto"`` for a budget of tokens.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         dtype: ``"auto"`` (bfloat16 on GPUs, float32 on CPUs), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
@@ -81,19 +85,21 @@ def embed(
         batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
         genes=genes, attentions=attentions, window=window, workers=workers,
     )  # fmt: skip
-    source = MemorySource(adata, layer)
-    check_values(source)
-    student, processor = load_student(model)
-    options.blocks(student.config.num_hidden_layers)
-    tokens = match_genes(processor, source, gene_key)
-    job = Job(student, processor, tokens, options, drug_numbers(processor, source, drug_key), is_path(model))
-    noted = provenance(str(model) if is_path(model) else None, student, tokens, options, layer, gene_key, drug_key)
-    collected = _collect(job, source, progress)
+    with open_cells(adata, layer=layer) as cells:
+        check_genes_of_raw(cells, genes, attentions)
+        check_cells(cells)
+        student, processor = load_student(model)
+        options.blocks(student.config.num_hidden_layers)
+        match = match_genes(cells, processor.vocab, gene_key=gene_key, symbols=symbols).require()
+        drugs = cell_drugs(cells, processor, drug_key)
+        job = Job(student, processor, match.tokens, options, drugs, is_path(model))
+        noted = provenance(str(model) if is_path(model) else None, student, match, options, layer, gene_key, drug_key)
+        collected = _collect(job, cells, progress)
     target = _writable(adata, copy)
     target.obsm[key_added] = collected.vectors
     target.uns[key_added] = {**noted, **collected.tally.report()}
     if genes:
-        target.varm[key_added] = gene_table(tokens, collected.genes, student.config.hidden_size)
+        target.varm[key_added] = gene_table(match.tokens, collected.genes, student.config.hidden_size)
     if collected.attention is not None:
         target.layers[f"{key_added}_attention"] = collected.attention
     return target if copy else None

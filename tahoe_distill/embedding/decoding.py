@@ -4,18 +4,19 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from tahoe_distill.cells import check_cells, match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.embedding.api import _writable
 from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import is_path, load_student
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.prepare import drug_numbers, match_genes
-from tahoe_distill.embedding.source import MemorySource, check_values
+from tahoe_distill.embedding.prepare import check_genes_of_raw
 
 HEADS = ("mvc", "expression")
 
 
-def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, gene_key=None, batch_size="auto",
-           device="auto", dtype="auto", copy=False, drug_key=None):  # fmt: skip
+def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, gene_key=None, symbols=None,
+           batch_size="auto", device="auto", dtype="auto", copy=False, drug_key=None):  # fmt: skip
     """Write the expression that the model predicts, in bins (1 is low, ``num_bins - 1`` is high).
 
     Args:
@@ -26,7 +27,8 @@ def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, 
             from their own embeddings: (n_obs, n_vars) sparse.
         key_added: Key of ``layers``.
         layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         batch_size: Cells of a batch at most, or ``"auto"``.
         device: As in :func:`tahoe_distill.embed`.
         dtype: As in :func:`tahoe_distill.embed`.
@@ -42,18 +44,19 @@ def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, 
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, found {head!r}")
     options = Options(batch_size=batch_size, device=device, dtype=dtype)
-    source = MemorySource(adata, layer)
-    check_values(source)
-    student, processor = load_student(model)
-    _check_head(student, head)
-    tokens = match_genes(processor, source, gene_key)
-    drugs = drug_numbers(processor, source, drug_key)
-    engine = Engine(student, processor, options, options.places()[0], is_path(model))
-    predict = {"mvc": _from_cell, "expression": _from_genes}[head]
-    blocks = []
-    for window in options.windows(source.n_obs):
-        cells = processor.encode_rows(source.rows(*window), tokens)
-        blocks.append(predict(engine, cells, None if drugs is None else drugs[slice(*window)], tokens))
+    with open_cells(adata, layer=layer) as cells:
+        check_genes_of_raw(cells, genes=True)
+        check_cells(cells)
+        student, processor = load_student(model)
+        _check_head(student, head)
+        tokens = match_genes(cells, processor.vocab, gene_key=gene_key, symbols=symbols).require().tokens
+        drugs = cell_drugs(cells, processor, drug_key)
+        engine = Engine(student, processor, options, options.places()[0], is_path(model))
+        predict = {"mvc": _from_cell, "expression": _from_genes}[head]
+        blocks = []
+        for window in options.windows(cells.n_obs):
+            encoded = processor.encode_rows(cells.rows(*window), tokens)
+            blocks.append(predict(engine, encoded, None if drugs is None else drugs[slice(*window)], tokens))
     target = _writable(adata, copy)
     target.layers[key_added] = np.concatenate(blocks) if head == "mvc" else sparse.vstack(blocks, format="csr")
     return target if copy else None

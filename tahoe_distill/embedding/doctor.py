@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tahoe_distill.cells import match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
+from tahoe_distill.cells.values import LARGEST_LOG, complaint
 from tahoe_distill.embedding.engine import Engine
-from tahoe_distill.embedding.gene_ids import describe_genes
 from tahoe_distill.embedding.loading import load_student
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.source import FileSource
 from tahoe_distill.embedding.survey import survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
@@ -33,75 +34,57 @@ class Finding:
     text: str
 
 
-def examine(path, model, *, layer=None, gene_key=None, estimate=True):
-    """Look at a file through the eyes of a model.
+def examine(path, model, *, layer=None, gene_key=None, symbols=None, estimate=True):
+    """Look at cells through the eyes of a model.
 
     Args:
-        path: h5ad or zarr file.
+        path: File as :func:`tahoe_distill.embedding.embed_file` takes it, or an AnnData.
         model: As in :func:`tahoe_distill.embed`.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        layer: As in :func:`tahoe_distill.embed`.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         estimate: Embed a few cells to estimate the time of all.
 
     Returns:
         A list of :class:`Finding`.
     """
     student, processor = load_student(model)
-    with FileSource(path, layer) as source:
-        findings = [_storage(source)]
-        if source.n_obs == 0 or source.n_vars == 0:
-            return [
-                *findings,
-                Finding(ERROR, "cells", f"{source.n_obs} cells by {source.n_vars} genes: nothing to embed"),
-            ]
-        tokens, genes = _genes(source, processor, gene_key)
-        survey = survey_cells(source, tokens)
-        findings += [*genes, *_values(survey)]
+    with open_cells(path, layer=layer) as cells:
+        findings = [_storage(cells)]
+        if cells.n_obs == 0 or cells.n_vars == 0:
+            text = f"{cells.n_obs} cells by {cells.n_vars} genes: nothing to embed"
+            return [*findings, Finding(ERROR, "cells", text)]
+        match = match_genes(cells, processor.vocab, gene_key=gene_key, symbols=symbols)
+        survey = survey_cells(cells, match.tokens)
+        findings += [_genes(match), *_values(survey)]
         if any(finding.level == ERROR for finding in findings):
             return findings
-        findings += [*_coverage(survey), *_cells(survey, processor), *_duplicates(survey, tokens)]
+        findings += [*_coverage(survey), *_cells(survey, processor), *_duplicates(survey, match)]
         if estimate and survey.lengths.any():
-            findings.append(_estimate(source, student, processor, tokens, survey))
+            findings.append(_estimate(cells, student, processor, match.tokens, survey))
     return findings
 
 
-def _storage(source):
-    text = f"{source.n_obs:,} cells by {source.n_vars:,} genes, stored as {source.storage}"
-    if source.storage == "csc":
-        return Finding(WARNING, "storage", f"{text}: loaded whole; adata.X.tocsr() lets it be read in pieces")
+def _storage(cells):
+    text = f"{cells.n_obs:,} cells by {cells.n_vars:,} genes, stored as {cells.storage}"
+    if cells.storage == "csc":
+        way = "in memory" if cells.path is None else "through temporary files"
+        return Finding(NOTE, "storage", f"{text}, by columns: turned around once, {way}; adata.X.tocsr() spares that")
     return Finding(OK, "storage", f"{text}; read in pieces")
 
 
-def _genes(source, processor, gene_key):
-    """Tokens of the columns, and findings about the gene names."""
-    try:
-        tokens = processor.match(source.genes, gene_key)
-    except ValueError as error:
-        names = source.genes.var.get(gene_key, source.genes.var_names)
-        seen = describe_genes(names)
-        return np.full(source.n_vars, -1), [
-            Finding(ERROR, "genes", f"{error}. {seen.advice} (looks like {seen.species} {seen.system})")
-        ]
-    seen = describe_genes(source.genes.var_names if gene_key is None else source.genes.var[gene_key])
-    share = float((tokens >= 0).mean())
-    level = OK if share >= 0.5 else WARNING
-    text = f"{(tokens >= 0).sum():,} of {tokens.size:,} genes are in the vocabulary ({100 * share:.1f} %)"
-    return tokens, [Finding(level, "genes", f"{text}; names look like {seen.species} {seen.system}")]
+def _genes(match):
+    """What is said of the gene names: how many are known, where they stand, what they look like."""
+    seen = f"names look like {match.seen.species} {match.seen.system}"
+    if match.problem:
+        return Finding(ERROR, "genes", f"{match.problem} ({seen})")
+    return Finding(OK if match.share >= 0.5 else WARNING, "genes", f"{match}; {seen}")
 
 
 def _values(survey):
     """What the numbers are: counts, log1p of counts, or something that binning makes nonsense of."""
-    if survey.bad:
-        return [Finding(ERROR, "values", f"{survey.bad:,} values are NaN or infinite; expected raw or log1p counts")]
-    if survey.negative:
-        return [
-            Finding(
-                ERROR,
-                "values",
-                f"{survey.negative:,} values are negative, so the matrix was scaled or centred; embed "
-                "the raw counts, perhaps in a layer (--layer)",
-            )  # fmt: skip
-        ]
+    if survey.wrong:
+        return [Finding(ERROR, "values", complaint(survey.wrong))]
     cells = int((survey.lengths > 0).sum())
     if not survey.fractional:
         return [Finding(OK, "values", f"raw counts: whole numbers up to {survey.largest:,.0f}")]
@@ -113,7 +96,7 @@ def _values(survey):
                 "log1p of scaled counts: gives the tokens of the raw counts, but for rounding at bin edges",
             )
         ]
-    if survey.largest < 20:
+    if survey.largest <= LARGEST_LOG:
         text = "log-like fractions that are not plain log1p of counts; only ranks matter, so they are usable"
         return [Finding(NOTE, "values", f"{text}, but the raw counts are safer")]
     text = f"fractions in {survey.fractional:,} of {cells:,} cells, neither counts nor log1p (corrected counts, TPM?)"
@@ -149,17 +132,17 @@ def _cells(survey, processor):
     return [*findings, Finding(level, "context", f"{text}; median {np.median(survey.lengths):,.0f} genes a cell")]
 
 
-def _duplicates(survey, tokens):
-    known = tokens[tokens >= 0]
-    twice = known.size - np.unique(known).size
+def _duplicates(survey, match):
     findings = []
     if survey.twins:
         findings.append(
             Finding(WARNING, "duplicates", f"{survey.twins:,} cells repeat the counts of another cell exactly")
         )
-    if twice:
+    if match.duplicates:
         findings.append(
-            Finding(NOTE, "duplicates", f"{twice:,} columns share a gene with another; their counts are added")
+            Finding(
+                NOTE, "duplicates", f"{match.duplicates:,} columns share a gene with another; their counts are added"
+            )
         )
     return findings or [Finding(OK, "duplicates", "no cell or gene twice")]
 
@@ -171,7 +154,8 @@ def _estimate(source, model, processor, tokens, survey):
     engine = Engine(model, processor, options, device)
     numbers = np.unique(np.linspace(0, source.n_obs - 1, min(_TRIAL, source.n_obs)).astype(np.int64))
     cells = [processor.encode_rows(source.rows(number, number + 1), tokens)[0] for number in numbers.tolist()]
-    drugs = np.zeros(len(cells), dtype=np.int64) if processor.use_chem_token else None
+    drugs = cell_drugs(source, processor)
+    drugs = None if drugs is None else drugs[: len(cells)]
     engine.window(cells[:2], None if drugs is None else drugs[:2])
     start = time.perf_counter()
     engine.window(cells, drugs)

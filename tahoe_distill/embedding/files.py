@@ -1,40 +1,44 @@
 """Files of any size in, files with vectors out: constant memory, and a killed run carries on."""
 
+import hashlib
 import logging
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from tahoe_distill.cells import check_cells, match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
+from tahoe_distill.cells.stores import stamp
 from tahoe_distill.embedding.api import add_genes, gene_table
 from tahoe_distill.embedding.loading import is_path, load_student
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.output import check_output, write_output
 from tahoe_distill.embedding.partial import PartialResult, drop_partial, folder_of
 from tahoe_distill.embedding.pipeline import Job, run_windows
-from tahoe_distill.embedding.prepare import Tally, drug_numbers, match_genes, provenance
-from tahoe_distill.embedding.source import FileSource, check_values
+from tahoe_distill.embedding.prepare import Tally, check_genes_of_raw, provenance
 
 log = logging.getLogger(__name__)
 
 
 def embed_file(
-    path, model, out, *, key_added="X_tx1", layer=None, gene_key=None, drug_key=None, overwrite=False, progress=False,
-    **options,
+    path, model, out, *, key_added="X_tx1", layer=None, gene_key=None, symbols=None, drug_key=None, overwrite=False,
+    progress=False, **options,
 ):  # fmt: skip
-    """Embed an h5ad or zarr file of any size into a copy of it.
+    """Embed a file of any size into a copy of it.
 
     Reads, tokenises and embeds window after window and keeps each finished window beside the output, so memory does not
     grow with the file. A run that was killed or interrupted carries on when it is called again with the same arguments,
     and gives the same file.
 
     Args:
-        path: Input, ``.h5ad`` or ``.zarr``; raw counts or log1p of them. Stored by rows (csr or dense) it is read in
-            pieces; stored by columns (csc) it is loaded whole, with a warning.
+        path: Input: h5ad, zarr or 10x ``.h5``; raw counts or log1p of them. A matrix that is stored by columns is
+            turned around once, in files beside the output.
         model: As in :func:`tahoe_distill.embed`.
-        out: Output of the same format; may be the input itself with ``overwrite``.
+        out: Output: h5ad, or zarr where the input is; may be the input itself with ``overwrite``.
         key_added: Key of ``obsm`` and ``uns`` (and ``varm``).
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        layer: As in :func:`tahoe_distill.embed`.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         overwrite: Replace an existing output or key, and drop the unfinished result of another run.
         progress: Show a progress bar.
@@ -50,33 +54,42 @@ def embed_file(
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
     path, out = Path(path), Path(out)
-    with FileSource(path, layer) as source:
+    with open_cells(path, layer=layer, turned=_rows_folder(path, out, layer)) as cells:
+        check_genes_of_raw(cells, options.genes)
         student, processor = load_student(model)
-        tokens = match_genes(processor, source, gene_key)
+        match = match_genes(cells, processor.vocab, gene_key=gene_key, symbols=symbols).require()
         keys = [f"{group}/{key_added}" for group in ("obsm", *(["varm"] if options.genes else []))]
-        shape = (source.n_obs, student.config.embedding_size)
-        check_output(path, out, keys, 4 * shape[0] * shape[1], overwrite)
-        check_values(source)
-        job = Job(student, processor, tokens, options, drug_numbers(processor, source, drug_key), is_path(model))
-        noted = provenance(str(model) if is_path(model) else None, student, tokens, options, layer, gene_key, drug_key)
-        partial = _open_partial(path, out, noted, options, shape, overwrite)
-        genes = _run(job, source, partial, progress)
+        shape = (cells.n_obs, student.config.embedding_size)
+        check_output(cells, out, keys, 4 * shape[0] * shape[1], overwrite)
+        check_cells(cells)
+        drugs = cell_drugs(cells, processor, drug_key)
+        job = Job(student, processor, match.tokens, options, drugs, is_path(model))
+        noted = provenance(str(model) if is_path(model) else None, student, match, options, layer, gene_key, drug_key)
+        partial = _open_partial(path, out, noted, options, shape, overwrite, match.tokens)
+        genes = _run(job, cells, partial, progress)
     # The input must be closed before a copy of it may take its place.
     counts = {name: partial.state[name] for name in ("cells_empty", "cells_at_context")}
-    varm = None if genes is None else gene_table(tokens, genes, student.config.hidden_size)
+    varm = None if genes is None else gene_table(match.tokens, genes, student.config.hidden_size)
     write_output(path, out, key_added, partial.vectors, {**noted, **counts}, varm)
     partial.drop()
     return out
 
 
-def _open_partial(path, out, noted, options, shape, overwrite):
+def _rows_folder(path, out, layer):
+    """Where the rows of a matrix that is stored by columns wait for a run that carries on: one place for one input."""
+    digest = hashlib.sha256(repr((str(path.resolve()), layer, stamp(path))).encode()).hexdigest()
+    return folder_of(out) / f"rows-{digest[:16]}"
+
+
+def _open_partial(path, out, noted, options, shape, overwrite, tokens):
     """Partial result of exactly this run; with ``overwrite`` one of another run is dropped."""
-    status = path.stat()
+    size, changed = stamp(path)
     run = {
         **noted,
         "input": str(path.resolve()),
-        "input_size": status.st_size,
-        "input_changed": status.st_mtime_ns,
+        "input_size": size,
+        "input_changed": changed,
+        "tokens": hashlib.sha256(tokens.tobytes()).hexdigest(),
         "device": options.places()[0].type,
         "batch_size": options.batch_size,
         "window": options.windows(shape[0])[0][1],

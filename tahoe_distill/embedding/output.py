@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tahoe_distill.embedding.source import open_store, open_zarr
+from tahoe_distill.cells import open_cells
+from tahoe_distill.cells.stores import open_zarr, opened, stamp
 
 try:
     from anndata.io import write_elem
@@ -18,11 +19,11 @@ except ImportError:  # anndata before 0.11 kept it elsewhere
 _STEP = 8192
 
 
-def check_output(path, out, keys, needed, overwrite=False):
+def check_output(cells, out, keys, needed, overwrite=False):
     """Check, before any long work, that ``out`` can be written.
 
     Args:
-        path: Input file.
+        cells: The input.
         out: Output file.
         keys: Keys such as ``obsm/X_tx1`` that will be written.
         needed: Bytes that the vectors take.
@@ -31,8 +32,14 @@ def check_output(path, out, keys, needed, overwrite=False):
     Raises:
         ValueError: When the output exists, cannot be written, has another format, or there is too little space.
     """
-    path, out = Path(path), Path(out)
-    if is_zarr(path) != is_zarr(out):
+    path, out = cells.path, Path(out)
+    if cells.suffix is None:
+        raise ValueError(f"{path.name} cannot be copied with vectors in it; unpack it, or convert it to h5ad")
+    if not cells.is_anndata and out.suffix != cells.suffix:
+        raise ValueError(
+            f"{path.name} is no AnnData; expected an output that ends with {cells.suffix}, found {out.name}"
+        )
+    if (out.suffix == ".zarr") != (cells.suffix == ".zarr"):
         raise ValueError(
             f"input {path.name} and output {out.name} must have one format; expected both .h5ad or both .zarr"
         )
@@ -44,7 +51,7 @@ def check_output(path, out, keys, needed, overwrite=False):
         raise ValueError(f"{out} cannot be written (no permission); name an output in a folder of your own")
     _check_keys(path, keys, overwrite)
     # The partial vectors and the finished file stand side by side for a moment.
-    needed = size_of(path) + 2 * needed
+    needed = stamp(path)[0] + 2 * needed
     free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise ValueError(
@@ -54,29 +61,12 @@ def check_output(path, out, keys, needed, overwrite=False):
 
 
 def _check_keys(path, keys, overwrite):
-    group = open_store(path)
-    try:
+    with opened(path) as group:
         existing = [key for key in keys if key in group]
-    finally:
-        if isinstance(group, h5py.File):
-            group.close()
     if existing and not overwrite:
         raise ValueError(
             f"{path} already has {', '.join(existing)}; pass --overwrite or another --key-added (key_added)"
         )
-
-
-def is_zarr(path):
-    """Whether a path names a zarr folder."""
-    return Path(path).suffix == ".zarr"
-
-
-def size_of(path):
-    """Bytes of a file, or of all files of a folder."""
-    path = Path(path)
-    if path.is_file():
-        return path.stat().st_size
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
 
 
 def write_output(path, out, key, vectors, uns, varm=None):
@@ -93,14 +83,14 @@ def write_output(path, out, key, vectors, uns, varm=None):
         uns: Dict for ``uns[key]``.
         varm: (n_vars, d) gene embeddings, or ``None``.
     """
-    path, out = Path(path), Path(out)
+    out = Path(out)
     growing = out.with_name(f".{out.name}.writing")
     _remove(growing)
-    if is_zarr(path):
-        shutil.copytree(path, growing)
+    with open_cells(path) as cells:
+        cells.copy_to(growing)
+    if growing.is_dir():
         _add_to_zarr(growing, key, vectors, uns, varm)
     else:
-        shutil.copyfile(path, growing)
         _add_to_h5ad(growing, key, vectors, uns, varm)
     _put_in_place(growing, out)
 

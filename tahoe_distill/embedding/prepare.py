@@ -1,4 +1,4 @@
-"""What is checked and worked out before the first cell is embedded: genes, drugs, provenance."""
+"""What is worked out before the first cell is embedded and told after the last: provenance, a tally of cells."""
 
 import hashlib
 import logging
@@ -6,51 +6,21 @@ import logging
 import numpy as np
 
 from tahoe_distill import __version__
-from tahoe_distill.embedding.gene_ids import describe_genes
 
 log = logging.getLogger(__name__)
 
 
-def match_genes(processor, source, gene_key=None):
-    """Token of each gene of a source, -1 where unknown; says so when few of them are known.
+def check_genes_of_raw(cells, genes, attentions=None):
+    """Refuse to write one number a gene where the genes read are not those of ``var``.
 
     Raises:
-        ValueError: When none is in the vocabulary; the message says what the names look like.
+        ValueError: When ``raw`` is read and ``genes`` or ``attentions`` are asked for.
     """
-    try:
-        tokens = processor.match(source.genes, gene_key)
-    except ValueError as error:
-        if gene_key is not None and gene_key not in source.genes.var.columns:
-            raise
-        raise ValueError(f"{error}. {describe_genes(_names(source.genes, gene_key)).advice}") from error
-    share = float((tokens >= 0).mean())
-    if share < 0.5:
-        log.warning("only %.1f %% of the %d genes are in the vocabulary", 100 * share, tokens.size)
-    return tokens
-
-
-def _names(adata, gene_key):
-    return list(adata.var_names if gene_key is None else adata.var[gene_key])
-
-
-def drug_numbers(processor, source, drug_key=None):
-    """(n_obs,) drug numbers, zeros where no drug is known; ``None`` for a model without a drug token.
-
-    Raises:
-        ValueError: When ``drug_key`` is given to a model without a drug token, or is no column of ``obs``.
-    """
-    if not processor.use_chem_token:
-        if drug_key is not None:
-            raise ValueError(f"drug_key {drug_key!r} was given, but this model has no drug token; leave it out")
-        return None
-    if drug_key is None:
-        return np.zeros(source.n_obs, dtype=np.int64)
-    table = processor.drug_to_id or {}
-    names = [str(name) for name in source.obs_column(drug_key)]
-    unknown = sorted({name for name in names if name not in table})
-    if unknown:
-        log.warning("%d drugs are unknown to the model and count as no drug: %s", len(unknown), ", ".join(unknown[:5]))
-    return np.array([table.get(name, 0) for name in names], dtype=np.int64)
+    if cells.is_raw and (genes or attentions is not None):
+        raise ValueError(
+            "layer 'raw' has genes of its own, while genes and attentions are written for those of var; leave them "
+            "out, or embed adata.raw.to_adata()"
+        )
 
 
 def weights_fingerprint(model):
@@ -64,13 +34,13 @@ def weights_fingerprint(model):
     return digest.hexdigest()[:16]
 
 
-def provenance(name, model, tokens, options, layer=None, gene_key=None, drug_key=None):
+def provenance(name, model, match, options, layer=None, gene_key=None, drug_key=None):
     """What to note in ``uns`` so that the vectors can be made again; no time, so that a rerun writes the same file.
 
     Args:
         name: Folder or hub id of the model, or ``None``.
         model: A ``Tx1Model``.
-        tokens: (n_vars,) tokens, -1 where unknown.
+        match: The :class:`~tahoe_distill.cells.GeneMatch` of the cells.
         options: The options of the run.
         layer: Layer that was read.
         gene_key: Column of gene ids.
@@ -83,8 +53,9 @@ def provenance(name, model, tokens, options, layer=None, gene_key=None, drug_key
         "normalize": options.normalize,
         "backend": options.backend,
         "dtype": str(options.dtype),
-        "genes_matched": int((tokens >= 0).sum()),
-        "genes_total": int(tokens.size),
+        "genes_matched": match.count,
+        "genes_by_symbol": match.by_symbol,
+        "genes_total": int(match.tokens.size),
         "tahoe_distill": __version__,
     }
     chosen = {"layer": layer, "gene_key": gene_key, "drug_key": drug_key}

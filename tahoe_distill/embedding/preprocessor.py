@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tahoe_distill.embedding.prepare import drug_numbers, match_genes
-from tahoe_distill.embedding.source import MemorySource, check_values
+from tahoe_distill.cells import check_cells, match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.models import GeneVocab, Tx1Processor
 
 
@@ -38,13 +38,14 @@ class TahoePreprocessor:
             raise ValueError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self.processor = Tx1Processor(processor.vocab, **{**known, **settings})
 
-    def process_adata(self, adata, layer=None, gene_key=None, *, drug_key=None):
+    def process_adata(self, adata, layer=None, gene_key=None, *, symbols=None, drug_key=None):
         """Tokenise all cells.
 
         Args:
             adata: Cells by genes; raw counts or log1p of them.
-            layer: Layer to read instead of ``X``.
-            gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+            layer: As in :func:`tahoe_distill.embed`.
+            gene_key: As in :func:`tahoe_distill.embed`.
+            symbols: As in :func:`tahoe_distill.embed`.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
 
         Returns:
@@ -52,11 +53,11 @@ class TahoePreprocessor:
             G the longest of the cells; ``drug_ids`` (C,) too where there is a drug token. ``model(**inputs)`` takes
             it.
         """
-        source = MemorySource(adata, layer)
-        check_values(source)
-        tokens = match_genes(self.processor, source, gene_key)
-        cells = self.processor.encode_rows(source.rows(0, source.n_obs), tokens)
-        return self.processor.pad(cells, drug_numbers(self.processor, source, drug_key))
+        with open_cells(adata, layer=layer) as cells:
+            check_cells(cells)
+            match = match_genes(cells, self.processor.vocab, gene_key=gene_key, symbols=symbols).require()
+            encoded = self.processor.encode_rows(cells.rows(0, cells.n_obs), match.tokens)
+            return self.processor.pad(encoded, cell_drugs(cells, self.processor, drug_key))
 
 
 def _settings(processor):

@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 
+from tahoe_distill.cells.drugs import DrugTable
 from tahoe_distill.data.collating import draws
 from tahoe_distill.data.collating.augment import Augment
 from tahoe_distill.data.collating.context import chosen, student_view
-from tahoe_distill.data.collating.drugs import DrugTable
 from tahoe_distill.data.collating.masking import mask_shares, random_masks
 from tahoe_distill.data.schema import EPOCH, EXPRESSIONS, GENES, ID, SAMPLE, TEACHER
-from tahoe_distill.models.processing_tx1 import bin_cells, log_normalize
+from tahoe_distill.data.shards.fetch import local_file
+from tahoe_distill.models.processing_tx1 import NO_DRUG, bin_cells, log_normalize
 from tahoe_distill.settings import plain
 
 _TENSORS = ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
@@ -100,7 +101,7 @@ class Tx1Collator:
         carries_student = student_max_length is not None and student_max_length < self.max_length
         self.student_max_length = int(student_max_length) if carries_student else None
         self._check(do_padding, drug_to_id_path, student_max_length)
-        self.drugs = DrugTable.load(drug_to_id_path) if use_chem_token else None
+        self.drugs = DrugTable.from_file(local_file(drug_to_id_path)) if use_chem_token else None
         # What stands at padding in the student's view.
         self.fills = {"gene": self.pad_token_id, "expr": pad_value, "expr_target": pad_value, "gen_mask": False}
         self._genes = np.sort([n for token, n in vocab.tokens.items() if not token.startswith("<")]).astype(np.int64)
@@ -157,7 +158,8 @@ class Tx1Collator:
         arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
         batch = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
         if self.use_chem_token:
-            batch["drug_ids"] = torch.from_numpy(self.drugs.numbers(samples))
+            drugs = self.drugs.numbers(sample.get("drug", NO_DRUG) for sample in samples)
+            batch["drug_ids"] = torch.from_numpy(drugs.astype(np.int32))
         batch.update(self.cut_for_student(arrays, lengths, epochs, ids))
         return {**batch, **{key: column(samples, key) for key in self._carried(samples)}}
 

@@ -34,3 +34,17 @@ def fetch(remote, local, timeout=60):
     # Each store's library raises errors of its own.
     except Exception as error:
         raise OSError(f"{remote} cannot be fetched to {local} ({type(error).__name__}: {error})") from error
+
+
+def local_file(source):
+    """The path of a file that is named by its path, or by ``{local, remote}`` and fetched where it is not there yet.
+
+    Raises:
+        OSError: When the store does not give it.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return source
+    path = source.get("local")
+    if source.get("remote") and not os.path.isfile(path):
+        fetch(source["remote"], path)
+    return path
