@@ -41,9 +41,9 @@ def main() -> None:
     taken = {symbol for _, symbol in rows}
     if args.vocab:
         tokens = GeneVocab.from_file(args.vocab).tokens
-        rows = [(gene, symbol) for gene, symbol in rows if gene in tokens]
+        rows = [row for row in rows if row[0] in tokens]
     current = choose(rows)
-    aliases = read_aliases(args.aliases, rows, taken, current) if args.aliases else {}
+    aliases = read_aliases(args.aliases, rows, taken=taken, current=current) if args.aliases else {}
     write(args.out, current, aliases)
     print(f"{args.out}: {len(current)} symbols, {len(aliases)} aliases, {args.out.stat().st_size} bytes")
 
@@ -63,7 +63,7 @@ def choose(rows: list[list[str]]) -> dict[str, str]:
     return {symbol: genes[0] for symbol, genes in genes_of.items() if len(genes) == 1}
 
 
-def read_aliases(path: str, rows: list[list[str]], taken: set[str], current: dict[str, str]) -> dict[str, str]:
+def read_aliases(path: str, rows: list[list[str]], *, taken: set[str], current: dict[str, str]) -> dict[str, str]:
     """``{alias: id}`` for aliases that look human and stand for one gene.
 
     Args:

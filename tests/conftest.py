@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers import REPOSITORY
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-REPOSITORY = Path(__file__).resolve().parents[1]
+STUDENT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +28,12 @@ def shared_data():
     """Folder of real cells: ``TAHOE_DISTILL_DATA``, or ``shared/data`` beside the repository; ``None`` without."""
     folder = Path(os.environ.get("TAHOE_DISTILL_DATA", REPOSITORY.parent / "shared" / "data"))
     return folder if (folder / "pbmc1k.h5ad").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real cells and the real vocabulary, for tests that are marked ``shared_data``."""
+    return shared_data() or pytest.skip("needs the real cells named by TAHOE_DISTILL_DATA")
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +73,7 @@ def small_vocab():
 @pytest.fixture(scope="session")
 def small_teacher(tmp_path_factory, small_vocab):
     """Folder of a tiny random Tahoe-x1 in the release format, both heads included."""
-    from tahoe_distill.teacher.release import write_release
+    from tahoe_distill.teacher.write_release import write_release
 
     torch.manual_seed(1)
     config = Tx1Config(
@@ -92,3 +99,60 @@ def small_cells(small_vocab):
     adata.var_names = [token for token in small_vocab.tokens if token.startswith("ENSG")]
     adata.obs["kind"] = [f"kind{kind}" for kind in kinds]
     return adata
+
+
+@pytest.fixture
+def student_spec():
+    """The smallest student worth the name."""
+    return dict(STUDENT)
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory, small_cells, small_vocab):
+    """Folder of prepared shards of the small cells."""
+    from tahoe_distill.data import prepare_shards
+
+    folder = tmp_path_factory.mktemp("shards")
+    small_cells.write_h5ad(folder / "cells.h5ad")
+    prepare_shards([folder / "cells.h5ad"], folder / "mds", small_vocab, val_fraction=0.2)
+    return folder / "mds"
+
+
+@pytest.fixture
+def run_config(tmp_path, shards, small_teacher):
+    """A whole run's YAML as a dict: 6 batches of 8 cells, exporting to ``tmp_path/hf``."""
+    loader = {
+        "name": "tahoe_mds",
+        "dataset": {"local": str(shards / "train"), "shuffle": True, "shuffle_seed": 1, "num_canonical_nodes": 1},
+        "collator": {"do_mlm": False, "max_length": 32},
+        "drop_last": True,
+        "num_workers": 0,
+    }
+    evaluation = {**loader, "dataset": {**loader["dataset"], "local": str(shards / "val"), "shuffle": False}}
+    return {
+        "run_name": "test",
+        "seed": 1,
+        "max_seq_len": 32,
+        "tokenizer": {},
+        "model": {
+            "name": "tahoe_distill",
+            "teacher": str(small_teacher),
+            "student": dict(STUDENT),
+            "objectives": {"cosine": 1.0, "mse": 0.5},
+        },
+        "train_loader": loader,
+        "eval_loader": {**evaluation, "drop_last": False},
+        "global_train_batch_size": 8,
+        "device_eval_batch_size": 8,
+        "device_train_microbatch_size": 8,
+        "accumulate_train_batch_on_tokens": False,
+        "max_duration": "6ba",
+        "eval_interval": "6ba",
+        "precision": "fp32",
+        "optimizer": {"name": "decoupled_adamw", "lr": 1.0e-3, "weight_decay": 0.0},
+        "scheduler": {"name": "constant_with_warmup", "t_warmup": "0ba"},
+        "callbacks": {"hf_student": {"folder": str(tmp_path / "hf")}, "distillation": {}},
+        "progress_bar": False,
+        "log_to_console": False,
+        "python_log_level": "warning",
+    }

@@ -1,15 +1,19 @@
 """A teacher that is not there: its outputs come with the batch, from a cache or from embeddings in the shards."""
 
-import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
-from tahoe_distill.data.schema import METADATA_FILE, TEACHER, TEACHER_POOLED, TEACHER_ROWS
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
+from tahoe_distill.cache.collator import CachedCollator
+from tahoe_distill.cache.record import CACHE_FILE, CacheRecord, digest
+from tahoe_distill.data.batch import TEACHER, TEACHER_POOLED, TEACHER_ROWS, teacher_view
+from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.data.shards.writer import METADATA_FILE
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
-from tahoe_distill.objectives import Outputs
+from tahoe_distill.objectives import ObjectiveSet, Outputs
 from tahoe_distill.teacher.load import source_fingerprint
 
 log = logging.getLogger(__name__)
@@ -18,43 +22,54 @@ log = logging.getLogger(__name__)
 NEVER = {
     "genes": "gene embeddings in context, (genes, width) for each cell",
     "hidden": "whole hidden states; `grain: coarse` needs their means only",
-    "logits": "logits",
 }
 
 
 class CachedTeacher:
-    """What a teacher said, read from the batch.
+    """A teacher's outputs, read from the batch; a ``TeacherProvider`` without weights.
 
     Args:
         fingerprint: The teacher's, in hexadecimal; of the embeddings' origin where no teacher is known.
         embedding_size: Width of its cell embeddings.
         vocab: Its vocabulary.
-        stored: Fields of :class:`Outputs` that are in the batch.
+        available: Fields of :class:`Outputs` that are in the batch.
         config: The teacher's dimensions, ``None`` where it is not known.
         processor: What reads its cells, ``None`` where it is not known.
         record: The :class:`CacheRecord`, ``None`` for embeddings that came with the cells.
     """
 
-    def __init__(self, fingerprint, embedding_size, vocab, stored=("cell",), config=None, processor=None, record=None):
+    model: Tx1Model | None = None
+
+    def __init__(
+        self,
+        fingerprint: str,
+        embedding_size: int,
+        vocab: GeneVocab,
+        *,
+        available: Iterable[str] = ("cell",),
+        config: Tx1Config | None = None,
+        processor: Tx1Processor | None = None,
+        record: CacheRecord | None = None,
+    ):
         self.fingerprint = fingerprint
         self.embedding_size = embedding_size
         self.vocab = vocab
-        self.stored = frozenset(stored)
+        self.available = frozenset(available)
         self.config = config
         self.processor = processor
         self.record = record
 
-    def check(self, objectives, sees_masks):
+    def check(self, objectives: ObjectiveSet, *, sees_masks: bool) -> None:
         """Refuse objectives that read what the cache does not hold.
 
         Raises:
             ValueError: With the objective, what it needs, what there is, and the way out.
         """
         for key, objective in objectives.objectives.items():
-            for need in sorted(objective.teacher_needs - self.stored):
+            for need in sorted(objective.teacher_needs - self.available):
                 raise ValueError(
                     f"model.objectives.{key} needs the teacher's {need!r}, which this cache lacks (it holds "
-                    f"{', '.join(sorted(self.stored))}): {self._way_out(need)}, or remove the objective"
+                    f"{', '.join(sorted(self.available))}): {self._way_out(need)}, or remove the objective"
                 )
         if self.record is not None and sees_masks != self.record.sees_masks:
             seen, wanted = ("masked", "whole") if self.record.sees_masks else ("whole", "masked")
@@ -63,32 +78,70 @@ class CachedTeacher:
                 f"{wanted} ones: write the cache anew with `tahoe-distill cache` and these objectives"
             )
 
-    def _way_out(self, need):
+    def _way_out(self, need: str) -> str:
         if need in NEVER:
             return f"no cache keeps {NEVER[need]}, so train with the live teacher (remove model.teacher.cache)"
         if self.record is None:
             return "embeddings prepared from obsm have nothing else, so write a cache with `tahoe-distill cache`"
         return "write the cache anew with `tahoe-distill cache` and this objective in the configuration"
 
-    def forward(self, batch, needs, sees_masks):
+    def check_loader(self, collator: Tx1Collator | CachedCollator, columns: list[str], *, where: str) -> None:
+        """Refuse a loader that does not give these outputs, or gives those of another cache.
+
+        Raises:
+            ValueError: With the setting to change.
+        """
+        if self.record is None:
+            _check_embeddings(collator, columns, where)
+        elif not isinstance(collator, CachedCollator):
+            raise ValueError(
+                f"the teacher's outputs are in a cache and {where} does not read it: set {where}.cache to its folder "
+                "of this split, or remove model.teacher.cache"
+            )
+        elif collator.record.fingerprint != self.record.fingerprint:
+            raise ValueError(
+                f"{where}.cache is another cache ({collator.record.fingerprint[:12]}) than model.teacher.cache "
+                f"({self.record.fingerprint[:12]}); name one cache in both"
+            )
+
+    def forward(self, batch: Mapping[str, Any], *, needs: frozenset[str], sees_masks: bool) -> Outputs:
         """The outputs that are in the batch."""
         if TEACHER not in batch:
             raise ValueError(
                 f"the batch has no {TEACHER!r}: give the loader the cache that model.teacher.cache names "
                 "(train_loader.cache, eval_loader.cache)"
             )
-        rows = {field: batch[name] for field, name in TEACHER_ROWS.items() if field in needs}
-        seen = batch["gene"].ne(self.vocab["<pad>"])
-        masked = batch["gen_mask"] if sees_masks else None
-        pooled = batch[TEACHER_POOLED] if "pooled" in needs else None
-        return Outputs(cell=batch[TEACHER], pooled=pooled, gene_ids=batch["gene"], seen=seen, masked=masked, **rows)
+        view = teacher_view(batch)
+        return Outputs(
+            cell=batch[TEACHER],
+            pooled=batch[TEACHER_POOLED] if "pooled" in needs else None,
+            gene_ids=view.gene_ids,
+            seen=view.gene_ids.ne(self.vocab["<pad>"]),
+            masked=view.masked if sees_masks else None,
+            **{field: batch[name] for field, name in TEACHER_ROWS.items() if field in needs},
+        )
 
-    def flops(self, cells, length):
+    def flops(self, cells: int, length: int, *, needs: frozenset[str]) -> int:
         """None: nothing is computed."""
         return 0
 
 
-def cached_teacher(folder, source):
+def _check_embeddings(collator: Tx1Collator | CachedCollator, columns: list[str], where: str) -> None:
+    """Refuse a loader without embeddings that were prepared with its cells."""
+    if TEACHER not in columns:
+        raise ValueError(
+            f"model.teacher.cache names shards with a teacher's embeddings, and {where} reads shards without: point "
+            f"{where}.dataset at the same shards, or prepare these with --teacher-key"
+        )
+    settings = collator.settings if isinstance(collator, CachedCollator) else collator
+    if settings.augment is not None:
+        raise ValueError(
+            f"{where}.collator.augment makes new cells, for which no teacher's embedding is stored: remove it, or "
+            "train with a live teacher"
+        )
+
+
+def cached_teacher(folder: str | os.PathLike[str], source: Mapping[str, Any]) -> CachedTeacher:
     """The teacher behind a cache.
 
     Args:
@@ -110,11 +163,18 @@ def cached_teacher(folder, source):
     # A copy, since transformers takes keys out of what it is given.
     config = Tx1Config.from_dict(dict(record.teacher["config"]))
     processor = Tx1Processor.from_pretrained(folder)
-    fingerprint = record.teacher["fingerprint"]
-    return CachedTeacher(fingerprint, config.embedding_size, processor.vocab, record.stored, config, processor, record)
+    return CachedTeacher(
+        record.teacher["fingerprint"],
+        config.embedding_size,
+        processor.vocab,
+        available=record.stored,
+        config=config,
+        processor=processor,
+        record=record,
+    )
 
 
-def _check_source(folder, record, source):
+def _check_source(folder: str, record: CacheRecord, source: Mapping[str, Any]) -> None:
     """Compare the teacher that the run names with the cache's: by name where it would be fetched, else by its files."""
     name = source.get("source")
     if name is None:
@@ -132,7 +192,7 @@ def _check_source(folder, record, source):
         )
 
 
-def _prepared(folder, path, source):
+def _prepared(folder: str, path: str, source: Mapping[str, Any]) -> CachedTeacher:
     """Embeddings that came with the cells, as ``obsm`` of the files."""
     with open(path, encoding="utf-8") as file:
         metadata = json.load(file)
@@ -148,6 +208,5 @@ def _prepared(folder, path, source):
             "remove model.teacher.source"
         )
     origin = {name: metadata[name] for name in ("inputs", "arguments", "columns")}
-    fingerprint = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
     vocab = GeneVocab.from_file(os.path.join(folder, VOCAB_FILE))
-    return CachedTeacher(fingerprint, int(encoding.rsplit(":", 1)[1]), vocab)
+    return CachedTeacher(digest(origin), int(encoding.rsplit(":", 1)[1]), vocab)

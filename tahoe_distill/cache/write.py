@@ -1,18 +1,24 @@
-"""Run a teacher over shards once and keep what it says as shards: part by part, so that a killed run carries on."""
+"""Run a teacher over shards once and keep its outputs as shards: part by part, so that a killed run carries on."""
 
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from tahoe_distill.cache.record import CACHE_FILE, PARTIAL_FILE, CacheRecord
+from tahoe_distill.cache.collator import teacher_settings
+from tahoe_distill.cache.record import CACHE_FILE, PARTIAL_FILE, CacheRecord, digest
 from tahoe_distill.cache.rows import cache_columns, cache_rows, carried_columns
-from tahoe_distill.data.collating.collator import Tx1Collator
-from tahoe_distill.data.schema import EPOCH
+from tahoe_distill.data.batch import EPOCH
+from tahoe_distill.data.collating.collator import Sample, Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, merged_index, take_entries
+from tahoe_distill.files import replace_text
+from tahoe_distill.models import GeneVocab, Tx1Processor
+from tahoe_distill.objectives import Outputs
 
 _HASHES = ["xxh64"]
 
@@ -39,15 +45,80 @@ class Split:
     views: int
     part_cells: int
 
-    def parts(self):
-        """``(name, view, first cell, cell after the last)`` of each part, in the order of the cache's samples."""
+    def parts(self) -> Iterator["Part"]:
+        """Its parts, in the order of the cache's samples."""
         cells = self.dataset.num_samples
         starts = [(view, start) for view in range(self.views) for start in range(0, cells, self.part_cells)]
         for number, (view, start) in enumerate(starts):
-            yield f"part-{number:06d}", view, start, min(start + self.part_cells, cells)
+            yield Part(f"part-{number:06d}", view, range(start, min(start + self.part_cells, cells)))
+
+    def share(self, rank: int, world: int) -> list["Part"]:
+        """The parts that fall to one of ``world`` processes."""
+        return [part for number, part in enumerate(self.parts()) if number % world == rank]
+
+    def record(self) -> dict[str, Any]:
+        """What a cache's record has of it: cells, views, and a digest of the shards as their index names them."""
+        files = [
+            (shard.raw_data.basename, shard.samples, shard.raw_data.bytes, shard.raw_data.hashes)
+            for shard in self.dataset.shards
+        ]
+        return {"cells": self.dataset.num_samples, "views": self.views, "data": digest(files)}
 
 
-def begin(folder, record, processor):
+@dataclass(frozen=True)
+class Part:
+    """What is written at once.
+
+    Args:
+        name: Name of its folder.
+        view: Which of the views of its cells.
+        numbers: Numbers of its cells in the data set.
+    """
+
+    name: str
+    view: int
+    numbers: range
+
+
+def make_record(
+    teacher: Mapping[str, Any],
+    vocab: GeneVocab,
+    splits: Sequence[Split],
+    *,
+    stored: Sequence[str],
+    sees_masks: bool,
+    precision: str,
+) -> CacheRecord:
+    """The record of a cache to be written.
+
+    Args:
+        teacher: As in :class:`CacheRecord`.
+        vocab: The teacher's vocabulary.
+        splits: What it is run on.
+        stored: As in :class:`CacheRecord`, and so the rest.
+        sees_masks: The same.
+        precision: The same.
+
+    Raises:
+        ValueError: When the splits are binned differently.
+    """
+    settings = {split.name: teacher_settings(split.collator) for split in splits}
+    first = splits[0].name
+    odd = [name for name in settings if settings[name]["num_bins"] != settings[first]["num_bins"]]
+    if odd:
+        raise ValueError(f"the collators of {first} and {odd[0]} have different num_bins")
+    return CacheRecord(
+        teacher=dict(teacher),
+        collator=settings,
+        vocabulary=digest(vocab.tokens),
+        stored=tuple(stored),
+        sees_masks=sees_masks,
+        precision=precision,
+        splits={split.name: split.record() for split in splits},
+    )
+
+
+def begin(folder: str | os.PathLike[str], record: CacheRecord, processor: Tx1Processor) -> bool:
     """Make ``folder`` ready for a cache: a new one, or one that was interrupted.
 
     Args:
@@ -80,37 +151,38 @@ def begin(folder, record, processor):
     return True
 
 
-def write_parts(folder, split, output, record, rank=0, world=1, progress=None):
-    """Write the parts of a split that fall to this process and are not there yet.
+def write_parts(
+    folder: str | os.PathLike[str],
+    split: Split,
+    parts: Iterable[Part],
+    *,
+    forward: Callable[[dict[str, Any]], Outputs],
+    record: CacheRecord,
+    progress: Callable[[int], object],
+) -> None:
+    """Write those parts of a split that are not there yet.
 
     Args:
         folder: The cache, after :func:`begin`.
         split: The cells.
-        output: The teacher: a batch to :class:`Outputs`.
-        record: The cache's :class:`CacheRecord`.
-        rank: Number of this process.
-        world: Number of processes.
+        parts: Those of its parts that fall to this process.
+        forward: The teacher: a batch to its outputs.
+        record: The cache's.
         progress: Called with a number of cells when they are done.
 
     Raises:
         ValueError: When an output does not fit the cache's precision, or the teacher lacks what is to be stored.
         ShardError: When the cells cannot be read.
     """
-    for number, (name, view, start, stop) in enumerate(split.parts()):
-        report = _report_path(folder, split.name, name)
-        if number % world != rank:
-            continue
+    for part in parts:
+        report = _report_path(folder, split, part)
         if not os.path.isfile(report):
-            out = os.path.join(folder, split.name, name)
-            entries = _write_part(out, split, view, range(start, stop), output, record)
-            with open(f"{report}.tmp", "w", encoding="utf-8") as file:
-                json.dump(entries, file)
-            os.replace(f"{report}.tmp", report)
-        if progress is not None:
-            progress(stop - start)
+            entries = _write_part(os.path.join(folder, split.name, part.name), split, part, forward, record)
+            replace_text(report, json.dumps(entries))
+        progress(len(part.numbers))
 
 
-def finish(folder, splits):
+def finish(folder: str | os.PathLike[str], splits: Iterable[Split]) -> None:
     """Index the parts of all processes and name the cache whole.
 
     Raises:
@@ -118,55 +190,57 @@ def finish(folder, splits):
     """
     for split in splits:
         parts = []
-        for name, *_ in split.parts():
-            with open(_report_path(folder, split.name, name), encoding="utf-8") as file:
-                parts.append((name, json.load(file)))
+        for part in split.parts():
+            with open(_report_path(folder, split, part), encoding="utf-8") as file:
+                parts.append((part.name, json.load(file)))
         merged_index(os.path.join(folder, split.name), parts)
     os.replace(os.path.join(folder, PARTIAL_FILE), os.path.join(folder, CACHE_FILE))
     shutil.rmtree(os.path.join(folder, "done"))
 
 
-def _report_path(folder, split, part):
-    return os.path.join(folder, "done", f"{split}-{part}.json")
+def _report_path(folder: str | os.PathLike[str], split: Split, part: Part) -> str:
+    return os.path.join(folder, "done", f"{split.name}-{part.name}.json")
 
 
 class _Cells(Dataset):
-    """Cells of a dataset by number, as a given epoch of training would see them."""
+    """The cells of a part, as a given epoch of training would see them."""
 
-    def __init__(self, dataset, numbers, view):
-        self.dataset, self.numbers, self.view = dataset, numbers, view
+    def __init__(self, dataset: CellDataset, part: Part):
+        self.dataset, self.part = dataset, part
 
-    def __len__(self):
-        return len(self.numbers)
+    def __len__(self) -> int:
+        return len(self.part.numbers)
 
-    def __getitem__(self, place):
-        return {**self.dataset[self.numbers[place]], EPOCH: self.view}
+    def __getitem__(self, place: int) -> Sample:
+        return {**self.dataset[self.part.numbers[place]], EPOCH: self.part.view}
 
 
 class _Collated:
     """Batches beside the columns of their samples that the cache carries along."""
 
-    def __init__(self, collator, carried):
-        self.collator, self.carried = collator, carried
+    def __init__(self, collator: Tx1Collator, carried: Iterable[str]):
+        self.collator, self.carried = collator, list(carried)
 
-    def __call__(self, samples):
+    def __call__(self, samples: Sequence[Sample]) -> tuple[dict[str, Any], list[Sample]]:
         return self.collator(samples), [{name: sample[name] for name in self.carried} for sample in samples]
 
 
-def _write_part(out, split, view, numbers, output, record):
+def _write_part(
+    out: str, split: Split, part: Part, forward: Callable[[dict[str, Any]], Outputs], record: CacheRecord
+) -> list[dict[str, Any]]:
     """Write a part; return its entries of an index."""
     shutil.rmtree(out, ignore_errors=True)
     carried = carried_columns(split.dataset)
     loader = DataLoader(
-        _Cells(split.dataset, numbers, view),
+        _Cells(split.dataset, part),
         batch_size=split.batch_cells,
         num_workers=split.workers,
         collate_fn=_Collated(split.collator, carried),
     )
-    writer = None
+    writer: ShardWriter | None = None
     try:
         for batch, extras in loader:
-            rows = cache_rows(batch, output(batch), split.collator, record)
+            rows = cache_rows(batch, forward(batch), split.collator, record=record)
             if writer is None:
                 columns = {**carried, **cache_columns(rows[0])}
                 writer = ShardWriter(out=out, columns=columns, hashes=_HASHES, size_limit=SHARD_BYTES)
@@ -177,4 +251,4 @@ def _write_part(out, split, view, numbers, output, record):
         if writer is not None:
             writer.cancel_future_jobs()
         raise
-    return take_entries(out, len(numbers))
+    return take_entries(out, len(part.numbers))

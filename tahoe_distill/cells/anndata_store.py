@@ -37,7 +37,8 @@ class AnnDataStore(Cells):
     is_anndata = True
 
     def __init__(self, path: str | os.PathLike[str], layer: str | None = None, turned: Path | None = None):
-        self.path, self.where = Path(path), str(path)
+        self.path: Path = Path(path)
+        self.where = str(path)
         self.suffix = None if self.path.suffix == ".zip" else ".zarr" if is_zarr(path) else ".h5ad"
         self._root = open_store(path)
         try:
@@ -57,16 +58,16 @@ class AnnDataStore(Cells):
         if missing:
             found = ", ".join(sorted(self._root)) or "nothing"
             raise ValueError(f"{self.where}: has no {missing[0]!r}, so it is not AnnData; found {found}")
-        layers = list(self._root["layers"]) if "layers" in self._root else []
-        candidates = {None: ["X"], "X": ["layers/X", "X"], "raw": ["layers/raw", "raw/X", "raw.X"]}
-        for name in candidates.get(layer, [f"layers/{layer}"]):
+        names = {None: ["X"], "X": ["layers/X", "X"], "raw": ["layers/raw", "raw/X", "raw.X"]}
+        wanted = names.get(layer, [f"layers/{layer}"])
+        for name in wanted:
             if name in self._root:
                 return name
-        found = [name for name in ("X", "raw/X", "raw.X") if name in self._root]
-        found += [f"layers/{name}" for name in layers]
+        there = [name for name in ("X", "raw/X", "raw.X") if name in self._root]
+        there += [f"layers/{name}" for name in self._root["layers"]] if "layers" in self._root else []
         raise ValueError(
-            f"{self.where}: has no {candidates.get(layer, [f'layers/{layer}'])[-1]}; found "
-            f"{', '.join(found) or 'no matrix at all'}. Choose one with layer (a layer's name, or raw)"
+            f"{self.where}: has no {wanted[-1]}; found {', '.join(there) or 'no matrix at all'}. Choose one with layer "
+            "(a layer's name, or raw)"
         )
 
     def _check_cells(self, name: str) -> None:

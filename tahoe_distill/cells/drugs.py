@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tahoe_distill.models.processing_tx1 import NO_DRUG, drug_numbers
+from tahoe_distill.models.processing_tx1 import NO_DRUG, look_up_drugs
 
 if TYPE_CHECKING:
     from tahoe_distill.cells.base import Cells
@@ -38,7 +38,7 @@ class DrugTable:
 
     def numbers(self, names: Iterable[str]) -> np.ndarray:
         """(n,) int64 numbers of drugs."""
-        return drug_numbers(names, self.numbers_by_name, self._warned)
+        return look_up_drugs(names, self.numbers_by_name, self._warned)
 
 
 def cell_drugs(cells: "Cells", processor: "Tx1Processor", drug_key: str | None = None) -> np.ndarray | None:
@@ -57,4 +57,4 @@ def cell_drugs(cells: "Cells", processor: "Tx1Processor", drug_key: str | None =
             raise ValueError(f"drug_key {drug_key!r} was given, but this model has no drug token; leave it out")
         return None
     names = [NO_DRUG] * cells.n_obs if drug_key is None else cells.obs_column(drug_key)
-    return drug_numbers(names, processor.drug_to_id)
+    return look_up_drugs(names, processor.drug_to_id)

@@ -145,7 +145,7 @@ def own_symbols(var: pd.DataFrame, vocab: GeneVocab, column: str | None) -> dict
     names = _names(var, column)
     ids = [name if name in vocab.tokens else name.partition(".")[0] for name in names]
     known = [gene in vocab.tokens for gene in ids]
-    places = [name for name in SYMBOL_COLUMNS if name in var.columns and name != column]
+    places: list[str | None] = [name for name in SYMBOL_COLUMNS if name in var.columns and name != column]
     places += [] if column is None else [None]
     if not any(known) or not places:
         return {}

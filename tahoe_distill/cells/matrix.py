@@ -78,11 +78,11 @@ class StoredMatrix:
         if not self.storage or (self.storage == "dense" and not hasattr(node, "shape")):
             raise ValueError(f"{where}: the matrix is stored as {encoding!r}; expected an array, csr or csc matrix")
         shape = shape or getattr(node, "shape", None) or node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
-        self.shape = tuple(int(n) for n in shape)
+        self.shape = (int(shape[0]), int(shape[1]))
         self.where = where
         self._node = node
         self._turned = turned
-        self._scratch = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._rows = node if self.storage == "csr" else None
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
@@ -104,7 +104,7 @@ class StoredMatrix:
 
     def _window(self, start: int, stop: int, where: str) -> sparse.csr_matrix:
         if self._rows is None:
-            self._rows = turned_rows(self._node, self.shape, self._folder(), self.where)
+            self._rows = turned_rows(self._node, self.shape, self._folder(), where=self.where)
         node = self._rows
         indptr = np.asarray(node["indptr"][start : stop + 1]).astype(np.int64)
         # Compiled code trusts these numbers, and a damaged file would take the whole process down.
@@ -163,7 +163,7 @@ class MemoryMatrix:
 
     def __init__(self, matrix: Any):
         self.storage = str(getattr(matrix, "format", "dense"))
-        self.shape = tuple(int(n) for n in matrix.shape)
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         # Rows of a matrix stored by columns cost a pass over the whole of it.
         self._matrix = matrix.tocsr() if self.storage not in ("csr", "dense") else matrix
 

@@ -51,10 +51,10 @@ class GeneNames:
 
 def describe_genes(names: Iterable[object]) -> GeneNames:
     """Guess system and species of gene names from their shape."""
-    names = [str(name) for name in names]
-    kinds = Counter(_kind(name) for name in names)
+    texts = [str(name) for name in names]
+    kinds = Counter(_kind(text) for text in texts)
     (system, species), count = kinds.most_common(1)[0] if kinds else (("unknown names", "unknown"), 0)
-    return GeneNames(system, species, count / max(len(names), 1), tuple(names[:3]), _advice(system, species))
+    return GeneNames(system, species, count / max(len(texts), 1), tuple(texts[:3]), _advice(system, species))
 
 
 def _kind(name: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 
@@ -12,7 +12,7 @@ import h5py
 _CACHE_BYTES = 1 << 26
 
 
-def open_store(path: str | os.PathLike[str], mode: str = "r") -> Any:
+def open_store(path: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> Any:
     """Open an HDF5 file or a zarr store as a group.
 
     Args:
@@ -34,13 +34,13 @@ def open_store(path: str | os.PathLike[str], mode: str = "r") -> Any:
         raise _unreadable(path, error) from error
 
 
-def open_zarr(path: str | os.PathLike[str], mode: str = "r") -> Any:
+def open_zarr(path: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> Any:
     """Open a zarr store without its consolidated metadata, which go stale as soon as something is added."""
     try:
         import zarr
     except ImportError as error:
         raise ImportError("zarr is not installed; pip install zarr, or convert the file to h5ad") from error
-    fresh = {} if zarr.__version__.startswith("2.") else {"use_consolidated": False}
+    fresh: dict[str, Any] = {} if zarr.__version__.startswith("2.") else {"use_consolidated": False}
     try:
         return zarr.open_group(str(path), mode=mode, **fresh)
     # zarr's own error class differs from version to version.

@@ -31,7 +31,8 @@ class TenX(Cells):
     def __init__(self, path: str | os.PathLike[str], layer: str | None = None, turned: Path | None = None):
         if layer is not None:
             raise ValueError(f"{path}: a 10x file has one matrix; leave layer ({layer!r}) out")
-        self.path, self.where = Path(path), str(path)
+        self.path: Path = Path(path)
+        self.where = str(path)
         self._root = open_store(path)
         try:
             group = self._root["matrix"] if _is_new(self._root) else self._root[self._genome()]

@@ -31,7 +31,7 @@ class Vector:
         return np.fromfile(self.path, self.dtype, part.stop - part.start, offset=part.start * self.dtype.itemsize)
 
 
-def turned_rows(node: Any, shape: tuple[int, int], folder: str | os.PathLike[str], where: str) -> Mapping[str, Any]:
+def turned_rows(node: Any, shape: tuple[int, int], folder: str | os.PathLike[str], *, where: str) -> Mapping[str, Any]:
     """The CSR arrays of a CSC matrix, from ``folder``, where they are written first if they are not there yet.
 
     Args:
@@ -141,7 +141,7 @@ def _distribute(
             stretch = slice(stops[block] - counts[block], stops[block])
             for name, part in parts.items():
                 files[name].seek(free[block] * types[name].itemsize)
-                files[name].write(part[stretch].astype(types[name]))
+                files[name].write(part[stretch].astype(types[name]).data)
             free[block] += counts[block]
 
 
@@ -159,4 +159,4 @@ def _sort_block(
     rows = sparse.csc_matrix(block, shape=(indptr.size - 1, genes)).tocsr()
     for name in ("indices", "data"):
         files[name].seek(start * types[name].itemsize)
-        files[name].write(getattr(rows, name).astype(types[name]))
+        files[name].write(getattr(rows, name).astype(types[name]).data)

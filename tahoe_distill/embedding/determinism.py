@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tahoe_distill.cells import open_cells
-from tahoe_distill.embedding.api import embed
-from tahoe_distill.embedding.loading import load_student
+from tahoe_distill.cells.formats import Source
+from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.in_memory import embed
+from tahoe_distill.embedding.loading import ModelSource, load_student
 
 TOLERANCE = 1e-6
 
@@ -27,7 +29,16 @@ class Comparison:
     sha256: str
 
 
-def check_determinism(path, model, *, layer=None, gene_key=None, symbols=None, cells=64, processes=True):
+def check_determinism(
+    path: Source,
+    model: ModelSource,
+    *,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    symbols: Symbols | None = None,
+    cells: int = 64,
+    processes: bool = True,
+) -> list[Comparison]:
     """Embed some cells of a file in several ways.
 
     Args:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tahoe_distill.cells import match_genes, open_cells
-from tahoe_distill.cells.drugs import cell_drugs
+from tahoe_distill.cells.formats import Source
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.cells.values import LARGEST_LOG, complaint
-from tahoe_distill.embedding.engine import Engine
-from tahoe_distill.embedding.loading import load_student
-from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.loading import ModelSource
+from tahoe_distill.embedding.session import open_session
 from tahoe_distill.embedding.survey import survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
@@ -34,7 +33,15 @@ class Finding:
     text: str
 
 
-def examine(path, model, *, layer=None, gene_key=None, symbols=None, estimate=True):
+def examine(
+    path: Source,
+    model: ModelSource,
+    *,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    symbols: Symbols | None = None,
+    estimate: bool = True,
+) -> list[Finding]:
     """Look at cells through the eyes of a model.
 
     Args:
@@ -48,27 +55,26 @@ def examine(path, model, *, layer=None, gene_key=None, symbols=None, estimate=Tr
     Returns:
         A list of :class:`Finding`.
     """
-    student, processor = load_student(model)
-    with open_cells(path, layer=layer) as cells:
-        findings = [_storage(cells)]
+    with open_session(path, model, layer=layer, gene_key=gene_key, symbols=symbols) as session:
+        cells = session.cells
+        findings = [_storage(cells.source)]
         if cells.n_obs == 0 or cells.n_vars == 0:
             text = f"{cells.n_obs} cells by {cells.n_vars} genes: nothing to embed"
             return [*findings, Finding(ERROR, "cells", text)]
-        match = match_genes(cells, processor.vocab, gene_key=gene_key, symbols=symbols)
-        survey = survey_cells(cells, match.tokens)
-        findings += [_genes(match), *_values(survey)]
+        survey = survey_cells(cells.source, cells.match.tokens)
+        findings += [_genes(cells.match), *_values(survey)]
         if any(finding.level == ERROR for finding in findings):
             return findings
-        findings += [*_coverage(survey), *_cells(survey, processor), *_duplicates(survey, match)]
+        findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, cells.match)]
         if estimate and survey.lengths.any():
-            findings.append(_estimate(cells, student, processor, match.tokens, survey))
+            findings.append(_estimate(session, survey))
     return findings
 
 
-def _storage(cells):
-    text = f"{cells.n_obs:,} cells by {cells.n_vars:,} genes, stored as {cells.storage}"
-    if cells.storage == "csc":
-        way = "in memory" if cells.path is None else "through temporary files"
+def _storage(source):
+    text = f"{source.n_obs:,} cells by {source.n_vars:,} genes, stored as {source.storage}"
+    if source.storage == "csc":
+        way = "in memory" if source.path is None else "through temporary files"
         return Finding(NOTE, "storage", f"{text}, by columns: turned around once, {way}; adata.X.tocsr() spares that")
     return Finding(OK, "storage", f"{text}; read in pieces")
 
@@ -135,39 +141,31 @@ def _cells(survey, processor):
 def _duplicates(survey, match):
     findings = []
     if survey.twins:
-        findings.append(
-            Finding(WARNING, "duplicates", f"{survey.twins:,} cells repeat the counts of another cell exactly")
-        )
+        text = f"{survey.twins:,} cells repeat the counts of another cell exactly"
+        findings.append(Finding(WARNING, "duplicates", text))
     if match.duplicates:
-        findings.append(
-            Finding(
-                NOTE, "duplicates", f"{match.duplicates:,} columns share a gene with another; their counts are added"
-            )
-        )
+        text = f"{match.duplicates:,} columns share a gene with another; their counts are added"
+        findings.append(Finding(NOTE, "duplicates", text))
     return findings or [Finding(OK, "duplicates", "no cell or gene twice")]
 
 
-def _estimate(source, model, processor, tokens, survey):
+def _estimate(session, survey):
     """Time of a few typical cells, scaled to all; memory of the model and of a window."""
-    options = Options()
-    device = options.places()[0]
-    engine = Engine(model, processor, options, device)
-    numbers = np.unique(np.linspace(0, source.n_obs - 1, min(_TRIAL, source.n_obs)).astype(np.int64))
-    cells = [processor.encode_rows(source.rows(number, number + 1), tokens)[0] for number in numbers.tolist()]
-    drugs = cell_drugs(source, processor)
-    drugs = None if drugs is None else drugs[: len(cells)]
-    engine.window(cells[:2], None if drugs is None else drugs[:2])
+    cells, processor = session.cells, session.processor
+    device = session.options.places()[0]
+    engine = session.engine(device)
+    numbers = np.unique(np.linspace(0, cells.n_obs - 1, min(_TRIAL, cells.n_obs)).astype(np.int64))
+    trial = [cells.encode(number, number + 1)[0] for number in numbers.tolist()]
+    drugs = cells.drugs(0, len(trial))
+    engine.window(trial[:2], None if drugs is None else drugs[:2])
     start = time.perf_counter()
-    engine.window(cells, drugs)
-    pace = sum(len(tokens) for tokens, _ in cells) / (time.perf_counter() - start)
-    context = processor.max_length
-    work = np.minimum(survey.lengths + len(processor.special_tokens), context).sum()
+    engine.window(trial, drugs)
+    pace = sum(len(tokens) for tokens, _ in trial) / (time.perf_counter() - start)
+    work = np.minimum(survey.lengths + len(processor.special_tokens), processor.max_length).sum()
     weights = sum(parameter.numel() * parameter.element_size() for parameter in engine.model.parameters())
-    windows = options.windows(source.n_obs)
-    memory = (
-        weights + 16 * windows[0][1] * float(survey.lengths.mean()) + 8 * engine.tokens * model.config.intermediate_size
-    )
-    pace_cells, vectors = source.n_obs * pace / work, 4 * source.n_obs * model.config.embedding_size
+    window = 16 * session.options.windows(cells.n_obs)[0][1] * float(survey.lengths.mean())
+    memory = weights + window + 8 * engine.model.batch_tokens * engine.model.config.intermediate_size
+    pace_cells, vectors = cells.n_obs * pace / work, 4 * cells.n_obs * engine.model.config.embedding_size
     text = f"about {_duration(work / pace)} on this {device.type} ({pace_cells:,.0f} cells/s)"
     return Finding(
         NOTE, "estimate", f"{text}, {0.5 + memory / 1e9:.1f} GB of memory, {vectors / 1e6:,.1f} MB of vectors"

@@ -1,9 +1,14 @@
 """`TahoePreprocessor`: tokenising alone, for those who call the model themselves."""
 
+import os
 from pathlib import Path
 
-from tahoe_distill.cells import check_cells, match_genes, open_cells
-from tahoe_distill.cells.drugs import cell_drugs
+from anndata import AnnData
+from transformers import BatchFeature
+
+from tahoe_distill.cells import open_cells
+from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.session import MatchedCells
 from tahoe_distill.models import GeneVocab, Tx1Processor
 
 
@@ -20,10 +25,10 @@ class TahoePreprocessor:
     Examples:
         >>> from tahoe_distill import TahoePreprocessor
         >>> inputs = TahoePreprocessor("path/to/student").process_adata(adata)  # doctest: +SKIP
-        >>> model(**inputs).pooler_output  # doctest: +SKIP
+        >>> model(**inputs, cell_only=True).pooler_output  # doctest: +SKIP
     """
 
-    def __init__(self, source, **settings):
+    def __init__(self, source: str | os.PathLike[str] | GeneVocab | Tx1Processor, **settings: object):
         if isinstance(source, Tx1Processor):
             processor = Tx1Processor(source.vocab, **_settings(source))
         elif isinstance(source, GeneVocab):
@@ -38,7 +43,15 @@ class TahoePreprocessor:
             raise ValueError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self.processor = Tx1Processor(processor.vocab, **{**known, **settings})
 
-    def process_adata(self, adata, layer=None, gene_key=None, *, symbols=None, drug_key=None):
+    def process_adata(
+        self,
+        adata: AnnData,
+        layer: str | None = None,
+        gene_key: str | None = None,
+        *,
+        symbols: Symbols | None = None,
+        drug_key: str | None = None,
+    ) -> BatchFeature:
         """Tokenise all cells.
 
         Args:
@@ -53,11 +66,10 @@ class TahoePreprocessor:
             G the longest of the cells; ``drug_ids`` (C,) too where there is a drug token. ``model(**inputs)`` takes
             it.
         """
-        with open_cells(adata, layer=layer) as cells:
-            check_cells(cells)
-            match = match_genes(cells, self.processor.vocab, gene_key=gene_key, symbols=symbols).require()
-            encoded = self.processor.encode_rows(cells.rows(0, cells.n_obs), match.tokens)
-            return self.processor.pad(encoded, cell_drugs(cells, self.processor, drug_key))
+        with open_cells(adata, layer=layer) as source:
+            cells = MatchedCells(source, self.processor, gene_key=gene_key, symbols=symbols, drug_key=drug_key)
+            cells.check()
+            return self.processor.pad(cells.encode(0, cells.n_obs), cells.drug_ids)
 
 
 def _settings(processor):

@@ -1,33 +1,30 @@
 """What a model folder must have before it is published; each failure is told by name."""
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from tahoe_distill.hub.card import card_of_folder
-from tahoe_distill.hub.comparison import is_number
-from tahoe_distill.hub.export import CODE_FILES
-from tahoe_distill.hub.golden import GOLDEN_FILE
-from tahoe_distill.hub.records import (
-    BEST_FILE,
+from tahoe_distill.hub.folder import (
     CARD_FILE,
+    CODE_FILES,
     CONFIG_FILE,
     HYPERPARAMETERS_FILE,
     METRICS_FILE,
-    VERSIONS_FILE,
+    PREPROCESSOR_FILE,
+    VOCAB_FILE,
+    is_number,
     read_record,
+    strays,
+    weight_files,
 )
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 
-_KNOWN_FILES = {
-    *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, BEST_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),
-    *("vocab.json", "gene_symbols.json", "preprocessor_config.json", "model.safetensors.index.json"),
-    *(".gitattributes", "LICENSE", "NOTICE"),
-}
-# Weights (in one file or in shards), figures of the card, and what a user exported for ONNX Runtime.
-_KNOWN_PATTERN = re.compile(r"model(-\d+-of-\d+)?\.safetensors|[\w.-]+\.(png|jpg|svg|onnx)")
 _SECRET_KEY = re.compile(r"(^|_)(token|api_key|apikey|password|secret|access_key)$", re.IGNORECASE)
 
 
@@ -35,7 +32,7 @@ class IncompleteFolderError(ValueError):
     """A folder that is not fit to be published."""
 
 
-def require_complete(folder):
+def require_complete(folder: str | os.PathLike[str]) -> None:
     """Run every check.
 
     Args:
@@ -53,7 +50,7 @@ def require_complete(folder):
         raise IncompleteFolderError(f"{folder} is not fit to be published, {len(problems)} checks failed: {listed}")
 
 
-def failed_checks(folder):
+def failed_checks(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Name and finding of each check that ``folder`` fails."""
     problems = {}
     for name, check in CHECKS.items():
@@ -66,7 +63,7 @@ def failed_checks(folder):
     return problems
 
 
-def _check_card(folder):
+def _check_card(folder: Path) -> None:
     path = folder / CARD_FILE
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if not re.match(r"---\n.*?\n---\n", text, re.DOTALL):
@@ -75,12 +72,12 @@ def _check_card(folder):
     card_of_folder(folder)
 
 
-def _check_hyperparameters(folder):
+def _check_hyperparameters(folder: Path) -> None:
     if not read_record(folder, HYPERPARAMETERS_FILE):
         raise ValueError(f"{HYPERPARAMETERS_FILE} is empty; export from a training run, which records its settings")
 
 
-def _check_metrics(folder):
+def _check_metrics(folder: Path) -> None:
     metrics = read_record(folder, METRICS_FILE)
     if not metrics:
         raise ValueError(f"{METRICS_FILE} is empty; give the run an eval_loader, so that it measures something")
@@ -89,14 +86,14 @@ def _check_metrics(folder):
         raise ValueError(f"{METRICS_FILE}: expected finite numbers, found {', '.join(wrong)}")
 
 
-def _check_config(folder):
+def _check_config(folder: Path) -> None:
     kind = read_record(folder, CONFIG_FILE).get("model_type")
     if kind != Tx1Config.model_type:
         raise ValueError(f"{CONFIG_FILE}: expected model_type '{Tx1Config.model_type}', found {kind!r}")
     _config(folder)
 
 
-def _check_weights(folder):
+def _check_weights(folder: Path) -> None:
     with torch.device("meta"):
         model = Tx1Model(_config(folder))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -113,9 +110,9 @@ def _check_weights(folder):
         raise ValueError(f"the weights do not fit {CONFIG_FILE}; {'; '.join(wrong)}; export the model again")
 
 
-def _tensor_shapes(folder):
+def _tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Shapes by name, from the heads of the files; a truncated file is noticed by its reader."""
-    paths = sorted(folder.glob("model*.safetensors"))
+    paths = weight_files(folder)
     if not paths:
         raise ValueError("expected model.safetensors, found no weights; export the model again")
     shapes = {}
@@ -128,16 +125,16 @@ def _tensor_shapes(folder):
     return shapes
 
 
-def _check_vocabulary(folder):
-    read_record(folder, "preprocessor_config.json")
-    vocab, rows = GeneVocab.from_file(folder / "vocab.json"), _config(folder).vocab_size
+def _check_vocabulary(folder: Path) -> None:
+    read_record(folder, PREPROCESSOR_FILE)
+    vocab, rows = GeneVocab.from_file(folder / VOCAB_FILE), _config(folder).vocab_size
     if len(vocab) != rows:
         raise ValueError(
-            f"vocab.json has {len(vocab)} tokens, but the gene table has {rows} rows; they belong to different models"
+            f"{VOCAB_FILE} has {len(vocab)} tokens, but the gene table has {rows} rows; they belong to different models"
         )
 
 
-def _check_code(folder):
+def _check_code(folder: Path) -> None:
     missing = [name for name in CODE_FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing, without which nobody can load the model; export it again")
@@ -145,17 +142,13 @@ def _check_code(folder):
         raise ValueError(f"{CONFIG_FILE} has no auto_map for AutoModel; export the model again")
 
 
-def _check_strays(folder):
-    strays = sorted(
-        path.name + ("/" if path.is_dir() else "")
-        for path in folder.iterdir()
-        if path.is_dir() or not (path.name in _KNOWN_FILES or _KNOWN_PATTERN.fullmatch(path.name))
-    )
-    if strays:
-        raise ValueError(f"found {', '.join(strays)}, which are no part of a published model; move or delete them")
+def _check_strays(folder: Path) -> None:
+    found = strays(folder)
+    if found:
+        raise ValueError(f"found {', '.join(found)}, which are no part of a published model; move or delete them")
 
 
-def _check_secrets(folder):
+def _check_secrets(folder: Path) -> None:
     """Settings that look like credentials would be published with the rest."""
     found = sorted(_secrets(read_record(folder, HYPERPARAMETERS_FILE)))
     if found:
@@ -165,7 +158,7 @@ def _check_secrets(folder):
         )
 
 
-def _secrets(value, path=""):
+def _secrets(value: Any, path: str = "") -> Iterator[str]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         place = f"{path}.{key}" if path else str(key)
@@ -174,7 +167,7 @@ def _secrets(value, path=""):
         yield from _secrets(item, place)
 
 
-def _config(folder):
+def _config(folder: Path) -> Tx1Config:
     return Tx1Config.from_dict(read_record(folder, CONFIG_FILE))
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ def gene_columns(var, gene_key=None):
     return [gene_key]
 
 
-def drug_numbers(names, table, warned=None):
+def look_up_drugs(names, table, warned=None):
     """Numbers of drugs; a name that the table lacks counts as no drug, with a warning that names it.
 
     Args:
@@ -333,6 +334,36 @@ def _mix(x):
         return x ^ (x >> np.uint64(31))
 
 
+def plan_batches(
+    lengths: Sequence[int] | np.ndarray, batch_size: int | str, tokens: int, *, same_length: bool = False
+) -> list[np.ndarray]:
+    """Split cells into batches, longest first.
+
+    The plan depends on nothing but its arguments, so the same cells are always computed in the same company.
+
+    Args:
+        lengths: (C,) tokens of each cell.
+        batch_size: Cells of a batch at most; ``"auto"`` leaves it to ``tokens``.
+        tokens: Tokens of a batch at most, padding included (a single longer cell is a batch of its own).
+        same_length: Put only cells of equal length together, so that there is no padding at all.
+
+    Returns:
+        A list of int64 arrays of cell numbers; each cell is in exactly one.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < order.size:
+        longest = int(lengths[order[start]])
+        size = max(1, tokens // max(longest, 1)) if batch_size == "auto" else batch_size
+        batch = order[start : start + size]
+        if same_length:
+            batch = batch[lengths[batch] == longest]
+        batches.append(batch)
+        start += batch.size
+    return batches
+
+
 class Tx1Processor(FeatureExtractionMixin):
     """Turns cells into padded batches for a :class:`Tx1Model`.
 
@@ -479,9 +510,39 @@ class Tx1Processor(FeatureExtractionMixin):
             mask[row, : len(tokens)] = 1
         batch = {"gene_ids": gene_ids, "expression_bins": bins, "attention_mask": mask}
         if self.use_chem_token:
-            drug_ids = drug_numbers([NO_DRUG] * len(cells), self.drug_to_id) if drug_ids is None else drug_ids
+            drug_ids = look_up_drugs([NO_DRUG] * len(cells), self.drug_to_id) if drug_ids is None else drug_ids
             batch["drug_ids"] = np.asarray(drug_ids, dtype=np.int64)
         return BatchFeature({name: torch.from_numpy(array) for name, array in batch.items()})
+
+    def batches(
+        self,
+        cells: list[tuple[np.ndarray, np.ndarray]],
+        drug_ids: Sequence[int] | np.ndarray | None = None,
+        *,
+        tokens: int,
+        batch_size: int | str = "auto",
+        same_length: bool = False,
+    ) -> Iterator[tuple[np.ndarray, BatchFeature]]:
+        """Encoded cells as padded batches of neighbours in length, longest first.
+
+        Args:
+            cells: ``(tokens, values)`` pairs as :meth:`encode` gives.
+            drug_ids: Drug number of each cell, for a model with a drug token.
+            tokens: Tokens of a batch at most, padding included.
+            batch_size: Cells of a batch at most; ``"auto"`` leaves it to ``tokens``.
+            same_length: Put only cells of equal length together.
+
+        Yields:
+            The numbers of a batch's cells and the batch as :meth:`pad` gives it, but without ``attention_mask`` where
+            there is no padding: a model would have to look for that on its device, and wait.
+        """
+        lengths = np.array([len(genes) for genes, _ in cells])
+        for numbers in plan_batches(lengths, batch_size, tokens, same_length=same_length):
+            drugs = None if drug_ids is None else np.asarray(drug_ids)[numbers]
+            batch = self.pad([cells[number] for number in numbers], drugs)
+            if lengths[numbers[0]] == lengths[numbers[-1]]:
+                batch.pop("attention_mask")
+            yield numbers, batch
 
     def match(self, adata, gene_key=None):
         """Vocabulary number of each gene of ``adata`` (n_vars,) int64, -1 where unknown.
@@ -503,7 +564,7 @@ class Tx1Processor(FeatureExtractionMixin):
         return tokens
 
     def __call__(self, adata, layer=None, gene_key=None, drug_key=None):
-        """Batch all cells of a small AnnData; for a whole file use ``tahoe_distill.embed``.
+        """Batch all cells of a small AnnData; to embed many, use ``Tx1Model.embed``.
 
         Args:
             adata: Cells by genes, counts in ``X`` or in ``layer``.
@@ -514,13 +575,32 @@ class Tx1Processor(FeatureExtractionMixin):
         Raises:
             ValueError: When ``drug_key`` is given to a model without a drug token.
         """
-        if drug_key is not None and not self.use_chem_token:
+        table, matrix = self.source(adata, layer)
+        tokens = self.match(table, gene_key)
+        return self.pad(self.encode_rows(matrix, tokens), self.drug_numbers(adata, drug_key))
+
+    def source(self, adata, layer=None):
+        """What has the gene table of the cells to read, ``adata`` or its ``raw``, and their matrix.
+
+        Args:
+            adata: Cells by genes.
+            layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        """
+        if layer == "raw" and layer not in adata.layers and adata.raw is not None:
+            return adata.raw, adata.raw.X
+        return adata, adata.X if layer is None else adata.layers[layer]
+
+    def drug_numbers(self, adata, drug_key=None):
+        """Number of each cell's drug, (n_obs,) int64, where ``drug_key`` names a column of ``obs``; else ``None``.
+
+        Raises:
+            ValueError: When ``drug_key`` is given to a model without a drug token.
+        """
+        if drug_key is None:
+            return None
+        if not self.use_chem_token:
             raise ValueError(f"drug_key {drug_key!r} was given, but this model has no drug token; leave it out")
-        is_raw = layer == "raw" and layer not in adata.layers and adata.raw is not None
-        tokens = self.match(adata.raw if is_raw else adata, gene_key)
-        matrix = adata.raw.X if is_raw else adata.X if layer is None else adata.layers[layer]
-        drugs = None if drug_key is None else drug_numbers(adata.obs[drug_key], self.drug_to_id)
-        return self.pad(self.encode_rows(matrix, tokens), drugs)
+        return look_up_drugs(adata.obs[drug_key], self.drug_to_id)
 
     def encode_rows(self, matrix, tokens):
         """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
@@ -599,7 +679,8 @@ __all__ = [
     "bin_cells",
     "bin_expression",
     "choose_genes",
-    "drug_numbers",
     "gene_columns",
     "log_normalize",
+    "look_up_drugs",
+    "plan_batches",
 ]

@@ -1,22 +1,25 @@
-"""What an objective is given and what it must return.
+"""What an objective is given and what it must return, and the weighted objectives of a run.
 
 Shapes: C cells, G genes (positions), D width of a model, E width of a cell embedding, K classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "logits", "labels", "masks"})
+from tahoe_distill.objectives.schedules import Scheduled
+
+NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "labels", "masks"})
 
 
 @dataclass(kw_only=True)
 class Outputs:
     """One model's view of a batch and its outputs; ``None`` where none were wanted.
 
-    ``gene_ids`` and ``seen`` may be missing only where nothing but ``cell`` or ``logits`` is given, as from a cache.
+    ``gene_ids`` and ``seen`` may be missing only where nothing but ``cell`` is given.
 
     Args:
         cell: (C, E) cell embeddings.
@@ -25,10 +28,12 @@ class Outputs:
         pooled: (C, L + 1, D): the mean of each of ``hidden`` over the positions seen, where a cache kept no more.
         expression: (C, G) predictions of the expression head.
         mvc: (C, G) predictions of the MVC head.
-        logits: (C, K) of a classifier.
         gene_ids: (C, G) int64 tokens that the model saw.
         seen: (C, G) True at tokens, False at padding.
         masked: (C, G) True at genes whose expression was hidden from the model.
+        target: (C, G) measured expression as the heads are to predict it, of hidden genes too.
+        index: (C, G) int64, of a student: where each position lies in its teacher's row, negative where it is not
+            there; ``None`` where the rows are the same.
     """
 
     cell: Tensor | None = None
@@ -37,10 +42,11 @@ class Outputs:
     pooled: Tensor | None = None
     expression: Tensor | None = None
     mvc: Tensor | None = None
-    logits: Tensor | None = None
     gene_ids: Tensor | None = None
     seen: Tensor | None = None
     masked: Tensor | None = None
+    target: Tensor | None = None
+    index: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +111,8 @@ class Objective(nn.Module):
         """The unweighted term.
 
         Args:
-            student: What the student saw and said; gradients flow here.
-            teacher: What the teacher saw and said, ``None`` without a teacher; never gets a gradient.
+            student: The student's outputs; gradients flow here.
+            teacher: The teacher's outputs, ``None`` without a teacher; never gets a gradient.
             batch: The batch as collated.
 
         Returns:
@@ -118,7 +124,7 @@ class Objective(nn.Module):
         """Field of the student's outputs, in float32.
 
         Raises:
-            ValueError: When the student was not asked for it.
+            ValueError: When the student's outputs lack it.
         """
         return self._output(outputs, field, "student").float()
 
@@ -126,11 +132,11 @@ class Objective(nn.Module):
         """Field of the teacher's outputs, detached, in float32.
 
         Raises:
-            ValueError: When there is no teacher or it was not asked for the field.
+            ValueError: When there is no teacher, or its outputs lack the field.
         """
         return self._output(outputs, field, "teacher").detach().float()
 
-    def _output(self, outputs, field, who):
+    def _output(self, outputs: Outputs | None, field: str, who: str) -> Any:
         value = None if outputs is None else getattr(outputs, field)
         if value is None:
             raise ValueError(
@@ -138,6 +144,63 @@ class Objective(nn.Module):
                 f"(this objective needs {', '.join(sorted(self.needs))}) or remove the objective"
             )
         return value
+
+
+class ObjectiveSet(nn.Module):
+    """Weighted sum of objectives.
+
+    An objective whose weight is zero, for now or for good, is still computed and reported.
+
+    Args:
+        objectives: Each by its key in the YAML.
+        weights: Weight of each, by the same keys.
+
+    Attributes:
+        needs: What the objectives read of the batch and of the models' outputs, all together.
+        teacher_needs: What they read of the teacher's outputs, all together.
+    """
+
+    def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, Scheduled]):
+        super().__init__()
+        self.objectives = nn.ModuleDict(objectives)
+        self.weights = nn.ModuleDict(weights)
+        self.needs = frozenset().union(*(objective.needs for objective in objectives.values()))
+        self.teacher_needs = frozenset().union(*(objective.teacher_needs for objective in objectives.values()))
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare two models on a batch.
+
+        Args:
+            student: The student's outputs.
+            teacher: The teacher's outputs, ``None`` without a teacher.
+            batch: The batch as collated.
+
+        Returns:
+            The scalar to minimise, and each objective's own scalar before weighting.
+
+        Raises:
+            ValueError: When an objective returns something else than a scalar.
+        """
+        terms = {key: objective(student, teacher, batch) for key, objective in self.objectives.items()}
+        for key, term in terms.items():
+            if term.dim():
+                raise ValueError(f"objective {key!r} must return a scalar, found the shape {tuple(term.shape)}")
+        return sum(self.weights[key].value * term for key, term in terms.items()), terms
+
+    def step(self, progress: float) -> None:
+        """Set every schedule to ``progress``, the part of the run that is done (0 … 1)."""
+        for module in self.modules():
+            if isinstance(module, Scheduled):
+                module.step(progress)
+
+    def scheduled_values(self) -> dict[str, float]:
+        """The numbers in force, such as ``{"weight/cosine": 1.0, "tau/relational": 2.25}``."""
+        values = {f"weight/{key}": weight.current() for key, weight in self.weights.items()}
+        for key, objective in self.objectives.items():
+            for name, module in objective.named_modules():
+                if isinstance(module, Scheduled):
+                    values[f"{name}/{key}"] = module.current()
+        return values
 
 
 class LearnedMap(nn.Linear):

@@ -29,6 +29,8 @@ class TeacherCenter(nn.Module):
         if momentum is not None and not 0 < momentum <= 1:
             raise ValueError(f"center_momentum must lie in (0, 1] or be left out (plain mean), found {momentum!r}")
         self.momentum = momentum
+        self.mean: Tensor
+        self.count: Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 

@@ -73,7 +73,7 @@ class Classification(Objective):
         numbers = numbers.to(device=device, dtype=torch.long)
         return torch.where((numbers >= 0) & (numbers < self.num_classes), numbers, _IGNORED)
 
-    def _number(self, value):
+    def _number(self, value: str | int) -> int:
         if not isinstance(value, str):
             return int(value)
         if self.number is None:

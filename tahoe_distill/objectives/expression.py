@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tahoe_distill.objectives.base import Objective, Outputs, Shapes, masked_mean
-from tahoe_distill.objectives.positions import at_positions, shared_positions
+from tahoe_distill.objectives.matching import at_positions, shared_positions
 from tahoe_distill.objectives.registry import register_objective
 from tahoe_distill.objectives.schedules import Scheduled
 
@@ -19,8 +19,7 @@ class Expression(Objective):
 
     Soft targets are the teacher's predictions by the same head; hard targets are the binned counts, scaled to [-1, 1]
     as ``2 * (x - 1) / (num_bins - 2) - 1`` where the heads predict scaled bins. With ``alpha: 0`` and no teacher this
-    is Tahoe-x1's own pretraining loss. Hard targets come from the batch: ``student_expr_target`` (C, Gs), or else
-    ``expr_target`` (C, Gt), read at ``student_index`` where the batch has it.
+    is Tahoe-x1's own pretraining loss.
 
     Args:
         shapes: Sizes of the models and the scale of their heads.
@@ -45,57 +44,65 @@ class Expression(Objective):
     def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         masked = self._output(student, "masked", "student").bool() & student.seen.bool()
         if not self.needs_teacher:
-            return self._hard(student, masked, batch)
+            return self._hard(student, masked)
         if not self._needs_target:
-            return self._soft(student, teacher, masked, batch)
+            return self._soft(student, teacher, masked)
         alpha = self.alpha.value.float()
-        soft, hard = self._soft(student, teacher, masked, batch), self._hard(student, masked, batch)
+        soft, hard = self._soft(student, teacher, masked), self._hard(student, masked)
         return alpha * soft + (1 - alpha) * hard
 
-    def _soft(self, student, teacher, masked, batch):
+    def measured(self, student: Outputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Predictions of the first of ``heads`` and what they should have been, for evaluation.
+
+        Args:
+            student: What the student saw and its outputs.
+
+        Returns:
+            Predicted and measured expression (C, G) in the units of the heads, and (C, G) True at the masked genes.
+        """
+        masked = self._output(student, "masked", "student").bool() & student.seen.bool()
+        return self.student_output(student, self.heads[0]), self._target(student), masked
+
+    def _soft(self, student: Outputs, teacher: Outputs | None, masked: Tensor) -> Tensor:
         if teacher is None:
             raise ValueError("expression with alpha above 0 needs the teacher's predictions, and there is no teacher")
-        index, shared = shared_positions(student, teacher, batch)
+        index, shared = shared_positions(student, teacher)
         targets = [at_positions(self.teacher_output(teacher, head), index) for head in self.heads]
         return self._mean_over_heads(student, targets, masked & shared)
 
-    def _hard(self, student, masked, batch):
-        target = self._target(student, batch)
+    def _hard(self, student: Outputs, masked: Tensor) -> Tensor:
+        target = self._target(student)
         return self._mean_over_heads(student, [target] * len(self.heads), masked)
 
-    def _mean_over_heads(self, student, targets, kept):
+    def _mean_over_heads(self, student: Outputs, targets: Sequence[Tensor], kept: Tensor) -> Tensor:
         terms = [
             masked_mean((self.student_output(student, head) - target).square(), kept)
             for head, target in zip(self.heads, targets, strict=True)
         ]
         return torch.stack(terms).mean()
 
-    def _target(self, student, batch):
-        target = batch.get("student_expr_target")
+    def _target(self, student: Outputs) -> Tensor:
+        target = student.target
         if target is None:
-            target = batch.get("expr_target")
-            if target is None:
-                raise ValueError(
-                    "expression with alpha below 1 needs expr_target (binned counts) in the batch; it has "
-                    f"{', '.join(sorted(batch)) or 'nothing'}: turn masking on in the collator, or set alpha: 1"
-                )
-            index = batch.get("student_index")
-            target = at_positions(target, None if index is None else index.clamp(min=0))
+            raise ValueError(
+                "expression with alpha below 1 needs expr_target (binned counts) in the batch, which gave the student "
+                "none: turn masking on in the collator, or set alpha: 1"
+            )
         if target.shape != student.seen.shape:
             raise ValueError(
                 f"hard targets must have the student's shape {tuple(student.seen.shape)}, found {tuple(target.shape)}: "
-                "the batch must hold student_expr_target, or student_index beside expr_target"
+                "the batch must hold student_expr_target beside student_index"
             )
         return self._scaled(target.detach().float())
 
-    def _scaled(self, bins):
+    def _scaled(self, bins: Tensor) -> Tensor:
         """Bins 1 … num_bins - 1 as the heads predict them."""
         if not self.shapes.standard_scale_outputs:
             return bins
         return 2 * (bins - 1) / (self.shapes.num_bins - 2) - 1
 
 
-def _check_heads(heads):
+def _check_heads(heads: str | Sequence[str]) -> tuple[str, ...]:
     found = (heads,) if isinstance(heads, str) else tuple(heads)
     if not found or len(set(found)) != len(found) or not set(found) <= set(HEADS):
         raise ValueError(f"heads must be of {', '.join(HEADS)}, each once; found {heads!r}")

@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes, one_of
-from tahoe_distill.objectives.matching import DISTANCES, match
-from tahoe_distill.objectives.positions import at_positions, shared_positions
+from tahoe_distill.objectives.matching import DISTANCES, at_positions, match, shared_positions
 from tahoe_distill.objectives.registry import register_objective
 
 
@@ -34,7 +33,7 @@ class Gene(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
         s, t = self.student_output(student, "genes"), self.teacher_output(teacher, "genes")
-        index, shared = shared_positions(student, teacher, batch)
+        index, shared = shared_positions(student, teacher)
         if self.map is not None:
             s = self.map(s).float()
-        return match(s, at_positions(t, index), shared, self.distance)
+        return match(s, at_positions(t, index), shared, distance=self.distance)

@@ -1,10 +1,11 @@
 """Hidden objective: chosen layers of the student match chosen layers of its teacher."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes, one_of
-from tahoe_distill.objectives.matching import DISTANCES, match
-from tahoe_distill.objectives.positions import at_positions, pool_shared, shared_positions
+from tahoe_distill.objectives.matching import DISTANCES, at_positions, match, pool_shared, shared_positions
 from tahoe_distill.objectives.registry import register_objective
 
 GRAINS = ("fine", "coarse")
@@ -50,14 +51,14 @@ class Hidden(Objective):
         if self.grain == "coarse" and teacher is not None and teacher.pooled is not None:
             return self._coarse_from_cache(student, student_hidden, teacher)
         teacher_hidden = self._output(teacher, "hidden", "teacher")
-        index, shared = shared_positions(student, teacher, batch)
+        index, shared = shared_positions(student, teacher)
         terms = [
             self._pair(learned_map(student_hidden[s]).float(), teacher_hidden[t].detach(), index, shared)
             for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
         ]
         return sum(terms) / len(terms)
 
-    def _coarse_from_cache(self, student, student_hidden, teacher):
+    def _coarse_from_cache(self, student: Outputs, student_hidden: tuple[Tensor, ...], teacher: Outputs) -> Tensor:
         """Against means over all positions that the teacher saw; training checks that the student sees the same."""
         seen = student.seen.bool()
         terms = [
@@ -65,20 +66,21 @@ class Hidden(Objective):
                 pool_shared(learned_map(student_hidden[s]).float(), seen),
                 teacher.pooled[:, t].detach().float(),
                 seen.any(dim=1),
-                self.distance,
+                distance=self.distance,
             )
             for learned_map, (s, t) in zip(self.maps, self.layer_map, strict=True)
         ]
         return sum(terms) / len(terms)
 
-    def _pair(self, s, t, index, shared):
+    def _pair(self, s: Tensor, t: Tensor, index: Tensor | None, shared: Tensor) -> Tensor:
         t = at_positions(t, index).float()
         if self.grain == "fine":
-            return match(s, t, shared, self.distance)
-        return match(pool_shared(s, shared), pool_shared(t, shared), shared.any(dim=1), self.distance)
+            return match(s, t, shared, distance=self.distance)
+        s, t = pool_shared(s, shared), pool_shared(t, shared)
+        return match(s, t, shared.any(dim=1), distance=self.distance)
 
 
-def _check_layer_map(layer_map, shapes):
+def _check_layer_map(layer_map: Any, shapes: Shapes) -> list[tuple[int, int]]:
     try:
         pairs = [tuple(pair) for pair in layer_map]
     except TypeError:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tahoe_distill.naming import unknown
 
@@ -54,7 +54,7 @@ class Schedule:
     curve: str = "linear"
     stages: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.curve not in CURVES:
             raise ValueError(unknown("schedule", self.curve, CURVES))
         if self.curve == "exponential" and self.start * self.end <= 0:
@@ -64,7 +64,7 @@ class Schedule:
             )
         self._check_stages()
 
-    def _check_stages(self):
+    def _check_stages(self) -> None:
         if self.stages is None:
             return
         if isinstance(self.stages, bool) or not isinstance(self.stages, int) or self.stages < 1:
@@ -181,6 +181,7 @@ class Scheduled(nn.Module):
         exclusive: bool = False,
     ):
         super().__init__()
+        self.value: Tensor
         self.schedule = parse_schedule(spec, name)
         self.progress = 0.0
         low, high = self.schedule.bounds()

@@ -1,10 +1,14 @@
 """Read the weights of a Composer checkpoint without running any code from it."""
 
 import datetime
+import os
 import pickle
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.torch_version import TorchVersion
 
 # Numpy 2 moved its core; files written by either version must open under either.
@@ -27,7 +31,7 @@ ALLOWED_GLOBALS = [
 ]
 
 
-def read_composer_checkpoint(path):
+def read_composer_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Content of a Composer ``.pt``: plain containers and tensors, mapped from the file.
 
     Args:
@@ -56,7 +60,7 @@ def read_composer_checkpoint(path):
     return content
 
 
-def checkpoint_tensors(content, path):
+def checkpoint_tensors(content: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The model's tensors in a checkpoint's content, copied out of the mapped file.
 
     Raises:
@@ -69,13 +73,13 @@ def checkpoint_tensors(content, path):
             f"{path}: found no weights under state, model; expected a Composer checkpoint saved whole. "
             "Save it without sharding, or pass a release folder"
         )
-    strangers = [name for name, value in model.items() if not isinstance(value, torch.Tensor)]
+    strangers = [name for name, value in model.items() if not isinstance(value, Tensor)]
     if strangers:
         raise ValueError(f"{path}: expected tensors under state, model; {strangers[0]!r} is none")
     return {name: tensor.clone() for name, tensor in model.items()}
 
 
-def _refusal(path):
+def _refusal(path: str | os.PathLike[str]) -> str:
     # Reads the file's instructions and runs none; what torch would refuse on its own is not listed twice.
     try:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)

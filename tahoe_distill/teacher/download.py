@@ -1,7 +1,10 @@
 """Fetch a teacher from the Hugging Face hub."""
 
 import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -11,7 +14,13 @@ from tahoe_distill.teacher.release import COLLATOR_CONFIG_FILE, RELEASE_FILES, V
 SIZE_SUFFIX = "-model"
 
 
-def download(repository, size=None, revision=None, cache_dir=None):
+def download(
+    repository: str,
+    size: str | None = None,
+    revision: str | None = None,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Path:
     """Fetch one size of a release, or a transformers folder, into the hub's cache.
 
     Args:
@@ -41,7 +50,7 @@ def download(repository, size=None, revision=None, cache_dir=None):
     return Path(paths[VOCAB_FILE]).parent
 
 
-def _plain_files(repository, revision):
+def _plain_files(repository: str, revision: str | None) -> list[str]:
     """Names of a repository's files when it is a transformers folder; the sizes to choose from when it is a release."""
     try:
         files = HfApi().list_repo_files(repository, revision=revision)
@@ -59,7 +68,7 @@ def _plain_files(repository, revision):
     return [name for name in files if "/" not in name and name.endswith((".json", ".safetensors"))]
 
 
-def _fetch(repository, name, where):
+def _fetch(repository: str, name: str, where: dict[str, Any]) -> str:
     try:
         return hf_hub_download(repository, name, **where)
     except RepositoryNotFoundError as error:
@@ -74,11 +83,11 @@ def _fetch(repository, name, where):
         ) from error
 
 
-def _no_repository(repository):
+def _no_repository(repository: str) -> str:
     return f"{repository}: no such folder here and no such repository on the hub; check the name, or log in if private"
 
 
-def size_message(size, sizes):
-    """What to say when no size of a release, or an unknown one, was asked for."""
-    asked = "no size was given" if size is None else f"found no size {size!r}"
-    return f"{asked}; found the sizes {', '.join(sizes)}. Pass one of them as size"
+def size_message(size: str | None, sizes: Iterable[str]) -> str:
+    """The message where no size of a release, or an unknown one, was given."""
+    given = "no size was given" if size is None else f"found no size {size!r}"
+    return f"{given}; found the sizes {', '.join(sizes)}. Pass one of them as size"

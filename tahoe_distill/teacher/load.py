@@ -3,13 +3,16 @@
 import hashlib
 import json
 import logging
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from tahoe_distill.models import Tx1Model, Tx1Processor
+from tahoe_distill.models import GeneVocab, Tx1Model, Tx1Processor
 from tahoe_distill.teacher.release import CHEM_PREFIX
-from tahoe_distill.teacher.sources import read_source
+from tahoe_distill.teacher.sources import Source, read_source
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +35,15 @@ class Teacher:
 
 
 def load_teacher(
-    source,
-    size=None,
-    use_chem=False,
-    attn_implementation="sdpa",
-    revision=None,
-    cache_dir=None,
-    device=None,
-):
+    source: str | os.PathLike[str],
+    size: str | None = None,
+    *,
+    use_chem: bool = False,
+    attn_implementation: str = "sdpa",
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+) -> Teacher:
     """Load a Tahoe-x1 model strictly, tensor by tensor, and freeze it.
 
     Args:
@@ -64,7 +68,7 @@ def load_teacher(
     Examples:
         >>> teacher = load_teacher("tahoebio/Tahoe-x1", size="70m")  # doctest: +SKIP
     """
-    found = read_source(source, size, use_chem, revision, cache_dir)
+    found = read_source(source, size, use_chem=use_chem, revision=revision, cache_dir=cache_dir)
     tensors = _tensors(found, use_chem)
     # On the meta device: a fresh model of 3 billion parameters would be initialised for nothing.
     with torch.device("meta"):
@@ -79,20 +83,27 @@ def load_teacher(
     return Teacher(model, found.processor, str(source), fingerprint)
 
 
-def source_fingerprint(source, size=None, use_chem=False, revision=None, cache_dir=None):
+def source_fingerprint(
+    source: str | os.PathLike[str],
+    size: str | None = None,
+    *,
+    use_chem: bool = False,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> str:
     """The fingerprint that :func:`load_teacher` would report, without building the model."""
-    found = read_source(source, size, use_chem, revision, cache_dir)
+    found = read_source(source, size, use_chem=use_chem, revision=revision, cache_dir=cache_dir)
     return fingerprint_of(_tensors(found, use_chem), found.processor.vocab)
 
 
-def _tensors(found, use_chem):
+def _tensors(found: Source, use_chem: bool) -> dict[str, Tensor]:
     """The tensors of a source that its model has."""
     if found.has_drugs and not use_chem:
         return {name: tensor for name, tensor in found.tensors.items() if not name.startswith(CHEM_PREFIX)}
     return found.tensors
 
 
-def fingerprint_of(tensors, vocab):
+def fingerprint_of(tensors: Mapping[str, Tensor], vocab: GeneVocab) -> str:
     """SHA-256, in hexadecimal, over a model's tensors by name and its vocabulary."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -102,7 +113,7 @@ def fingerprint_of(tensors, vocab):
     return digest.hexdigest()
 
 
-def _check_tensors(expected, found, place):
+def _check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], place: str) -> None:
     """Raise one error that names every tensor that is missing, unexpected or of another shape."""
     problems = [f"missing {name} {tuple(expected[name].shape)}" for name in expected if name not in found]
     problems += [f"unexpected {name} {tuple(found[name].shape)}" for name in found if name not in expected]

@@ -1,13 +1,13 @@
-"""The Tahoe-x1 release format as data: its files, its tensor names and its settings, both ways."""
+"""The Tahoe-x1 release format as data: its files, its tensor names and its settings."""
 
-import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
-from safetensors.torch import save_file
 
-from tahoe_distill.files import finished_folder
-from tahoe_distill.models import Tx1Config, Tx1Processor
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
 from tahoe_distill.models.configuration_tx1 import UPSTREAM_POOLINGS
 
 VOCAB_FILE = "vocab.json"
@@ -22,12 +22,7 @@ CHEM_PREFIX = "chem_encoder."
 _NORMS = ("layernorm", "low_precision_layernorm")
 
 
-def to_release_name(name):
-    """Name of a :class:`Tx1Model` tensor in a release."""
-    return TENSOR_PREFIX + name
-
-
-def from_release_name(name):
+def from_release_name(name: str) -> str:
     """Name in :class:`Tx1Model` of a release's tensor.
 
     Raises:
@@ -41,7 +36,7 @@ def from_release_name(name):
     return name[len(TENSOR_PREFIX) :]
 
 
-def read_settings(path):
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a release's YAML file.
 
     Raises:
@@ -56,7 +51,7 @@ def read_settings(path):
     return content
 
 
-def has_drug_token(model_config, collator_config):
+def has_drug_token(model_config: Mapping[str, Any], collator_config: Mapping[str, Any]) -> bool:
     """Whether a release has the chemical encoder and its ``<drug>`` token.
 
     Raises:
@@ -71,7 +66,14 @@ def has_drug_token(model_config, collator_config):
     return encoder
 
 
-def config_from_release(model_config, collator_config, vocab, use_chem=False, tensor_shapes=None):
+def config_from_release(
+    model_config: Mapping[str, Any],
+    collator_config: Mapping[str, Any],
+    vocab: GeneVocab,
+    *,
+    use_chem: bool = False,
+    tensor_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Tx1Config:
     """Configuration of the model that a release describes; absent keys take upstream's own defaults.
 
     Args:
@@ -125,7 +127,13 @@ def config_from_release(model_config, collator_config, vocab, use_chem=False, te
     )
 
 
-def processor_from_release(collator_config, vocab, use_chem=False, drug_to_id=None):
+def processor_from_release(
+    collator_config: Mapping[str, Any],
+    vocab: GeneVocab,
+    *,
+    use_chem: bool = False,
+    drug_to_id: Mapping[str, int] | None = None,
+) -> Tx1Processor:
     """The processor that feeds a release's model.
 
     ``keep_first_n_tokens`` is not read: what is kept is ``<cls>``, and ``<drug>`` with ``use_chem``.
@@ -154,129 +162,15 @@ def processor_from_release(collator_config, vocab, use_chem=False, drug_to_id=No
     )
 
 
-def write_release(model, processor, folder):
-    """Write a :class:`Tx1Model` as a Tahoe-x1 release, which upstream and :func:`load_teacher` read.
-
-    The folder appears whole or not at all.
-
-    Args:
-        model: The model; nothing in it may be foreign to Tahoe-x1.
-        processor: Its :class:`Tx1Processor`.
-        folder: Where to write; must not exist.
-
-    Raises:
-        FileExistsError: When ``folder`` exists.
-        ValueError: When the model has a part that the release format cannot hold.
-    """
-    settings = release_model_config(model.config)
-    collator = release_collator_config(processor)
-    if len(processor.vocab) > model.config.vocab_size:
-        raise ValueError(
-            f"the vocabulary has {len(processor.vocab)} tokens, but the model's table {model.config.vocab_size} rows; "
-            "pass the processor that belongs to the model"
-        )
-    if processor.use_chem_token != bool(model.config.num_drugs):
-        raise ValueError(
-            f"the processor has use_chem_token={processor.use_chem_token}, but the model num_drugs="
-            f"{model.config.num_drugs}; pass the processor that belongs to the model"
-        )
-    tensors = {to_release_name(name): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with finished_folder(folder) as temporary:
-        processor.vocab.save(temporary)
-        (temporary / MODEL_CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        (temporary / COLLATOR_CONFIG_FILE).write_text(yaml.safe_dump(collator, sort_keys=False), encoding="utf-8")
-        if processor.use_chem_token:
-            (temporary / DRUG_FILE).write_text(json.dumps(processor.drug_to_id or {"<pad>": 0}), encoding="utf-8")
-        save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-
-
-def release_model_config(config):
-    """Content of ``model_config.yml`` for a :class:`Tx1Config`; raises ``ValueError`` where the format has no word."""
-    _refuse_unshippable(config)
-    drugs = {
-        "chemical_encoder": {
-            "activation": config.drug_act,
-            "padding_idx": 0,
-            "num_drugs": config.num_drugs,
-            "fp_dim": config.drug_fingerprint_dim,
-        }
-    }
-    mvc = {
-        "arch_style": "inner product",
-        "query_activation": config.mvc_query_act,
-        "scaled_dot_product": config.mvc_scaled,
-    }
-    return {
-        "name": "tahoe_x1",
-        "vocab_size": config.vocab_size,
-        "d_model": config.hidden_size,
-        "n_layers": config.num_hidden_layers,
-        "n_heads": config.num_attention_heads,
-        "expansion_ratio": _as_int(config.intermediate_size / config.hidden_size),
-        "norm_scheme": "pre",
-        "transformer_activation": config.hidden_act,
-        "use_glu": config.use_glu,
-        "cell_emb_style": config.pooling,
-        "standard_scale_outputs": config.standard_scale_outputs,
-        "attn_config": {
-            "attn_type": "grouped_query_attention",
-            # As in the published files: upstream swaps triton for flash without the rule, all that it can run.
-            "attn_impl": "triton" if config.masked_attention else "flash",
-            "use_attn_mask": config.masked_attention,
-            "kv_n_heads": config.num_attention_heads,
-            "attn_pdrop": 0.0,
-        },
-        "norm_config": {"norm_type": "layernorm", "eps": config.layer_norm_eps},
-        "gene_encoder": {"use_norm": config.gene_norm},
-        "expression_encoder": {
-            "input_emb_style": "continuous",
-            "dropout": config.value_dropout,
-            "max_value": _as_int(config.max_value),
-            "activation": config.value_act,
-            "use_norm": config.value_norm,
-        },
-        "expression_decoder": {
-            "n_outputs": 1,
-            "n_layers": config.expression_head_layers,
-            "activation": config.expression_head_act,
-        },
-        "mvc": mvc if config.mvc_head else None,
-        **(drugs if config.num_drugs else {}),
-    }
-
-
-def release_collator_config(processor):
-    """Content of ``collator_config.yml`` for a :class:`Tx1Processor`."""
-    drugs = {"drug_to_id_path": {"remote": DRUG_FILE, "local": DRUG_FILE}}
-    return {
-        "do_padding": True,
-        "pad_token_id": processor.vocab["<pad>"],
-        "pad_value": _as_int(processor.pad_value),
-        "do_mlm": True,
-        "mlm_probability": 0.5,
-        "mask_value": _as_int(processor.mask_value),
-        "do_binning": processor.do_binning,
-        "log_transform": processor.log_transform,
-        "target_sum": _as_int(processor.target_sum),
-        "max_length": processor.max_length,
-        "sampling": True,
-        "num_bins": processor.num_bins,
-        "right_binning": processor.right_binning,
-        "keep_first_n_tokens": len(processor.special_tokens),
-        "use_chem_token": processor.use_chem_token,
-        **(drugs if processor.use_chem_token else {}),
-    }
-
-
-def _required(settings, key, file, kind=int):
+def _required(settings: Mapping[str, Any], key: str, file: str, kind: type | tuple[type, ...] = int) -> Any:
     value = settings.get(key)
     if not isinstance(value, kind):
-        expected = {int: "a whole number", dict: "a mapping"}.get(kind, "a number")
+        expected = "a whole number" if kind is int else "a mapping" if kind is dict else "a number"
         raise ValueError(f"{file}: expected {expected} for {key}, found {value!r}; take the file from the release")
     return value
 
 
-def _intermediate_size(model_config):
+def _intermediate_size(model_config: Mapping[str, Any]) -> int:
     d_model, ratio = (
         model_config["d_model"],
         _required(model_config, "expansion_ratio", MODEL_CONFIG_FILE, (int, float)),
@@ -286,8 +180,8 @@ def _intermediate_size(model_config):
     return int(d_model * ratio)
 
 
-def _refuse_unsupported(model_config):
-    """Name each setting that asks for something other than the Tahoe-x1 architecture."""
+def _refuse_unsupported(model_config: Mapping[str, Any]) -> None:
+    """Name each setting of an architecture other than that of Tahoe-x1."""
     attention, norm = model_config.get("attn_config") or {}, model_config.get("norm_config") or {}
     values, head = model_config.get("expression_encoder") or {}, model_config.get("expression_decoder") or {}
     heads = model_config.get("n_heads")
@@ -315,23 +209,7 @@ def _refuse_unsupported(model_config):
             )
 
 
-def _refuse_unshippable(config):
-    foreign = {
-        "projection_dim": config.projection_dim is not None,
-        "gene_rank": config.gene_rank is not None,
-        "pooling": config.pooling not in UPSTREAM_POOLINGS,
-        "expression_head_layers": config.expression_head_layers is None,
-        "intermediate_size": config.hidden_size * (config.intermediate_size / config.hidden_size)
-        != config.intermediate_size,
-    }
-    found = [f"{name}={getattr(config, name)!r}" for name, is_foreign in foreign.items() if is_foreign]
-    if found:
-        raise ValueError(
-            f"the Tahoe-x1 release format cannot hold {', '.join(found)}; ship this model as a transformers folder"
-        )
-
-
-def _vocab_size(model_config, vocab):
+def _vocab_size(model_config: Mapping[str, Any], vocab: GeneVocab) -> int:
     size = model_config.get("vocab_size") or len(vocab)
     if len(vocab) > size:
         raise ValueError(
@@ -341,7 +219,7 @@ def _vocab_size(model_config, vocab):
     return size
 
 
-def _pad_token_id(collator_config, vocab):
+def _pad_token_id(collator_config: Mapping[str, Any], vocab: GeneVocab) -> int:
     found = collator_config.get("pad_token_id", vocab["<pad>"])
     if found != vocab["<pad>"]:
         raise ValueError(
@@ -351,7 +229,12 @@ def _pad_token_id(collator_config, vocab):
     return found
 
 
-def _drug_settings(model_config, collator_config, vocab, tensor_shapes):
+def _drug_settings(
+    model_config: Mapping[str, Any],
+    collator_config: Mapping[str, Any],
+    vocab: GeneVocab,
+    tensor_shapes: Mapping[str, tuple[int, ...]] | None,
+) -> dict[str, Any]:
     if not has_drug_token(model_config, collator_config):
         raise ValueError("use_chem is set, but this release has no chemical encoder; load it without use_chem")
     if "<drug>" not in vocab:
@@ -373,8 +256,3 @@ def _drug_settings(model_config, collator_config, vocab, tensor_shapes):
         "drug_act": encoder.get("activation", "leaky_relu"),
         "drug_token_id": vocab["<drug>"],
     }
-
-
-def _as_int(number):
-    """Whole numbers without a decimal point, as upstream's files have them."""
-    return int(number) if float(number).is_integer() else float(number)

@@ -2,12 +2,14 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
 from tahoe_distill.teacher.composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
@@ -45,11 +47,18 @@ class Source:
     place: str
     config: Tx1Config
     processor: Tx1Processor
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, Tensor]
     has_drugs: bool
 
 
-def read_source(source, size=None, use_chem=False, revision=None, cache_dir=None):
+def read_source(
+    source: str | os.PathLike[str],
+    size: str | None = None,
+    *,
+    use_chem: bool = False,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Source:
     """Find and read a teacher; see :func:`load_teacher` for the arguments.
 
     Raises:
@@ -67,14 +76,14 @@ def read_source(source, size=None, use_chem=False, revision=None, cache_dir=None
             raise ValueError(f"{path}: expected a folder or a Composer checkpoint (.pt), found another file")
         return _read_checkpoint(path, use_chem)
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        return _read_folder(download(source, size, revision, cache_dir), None, use_chem)
+        return _read_folder(download(source, size, revision, cache_dir=cache_dir), None, use_chem)
     raise FileNotFoundError(
         f"{source}: no such teacher; expected a release folder, a Composer checkpoint (.pt), a Hugging Face repository "
         f"(owner/name) or a built-in name ({', '.join(BUILT_IN)})"
     )
 
 
-def _read_folder(folder, size, use_chem):
+def _read_folder(folder: Path, size: str | None, use_chem: bool) -> Source:
     if _is_plain(folder):
         return _read_plain(folder, use_chem)
     folder = _choose_size(folder, size)
@@ -94,20 +103,29 @@ def _read_folder(folder, size, use_chem):
     )
 
 
-def _from_release(place, model_config, collator_config, vocab, tensors, folder, use_chem):
+def _from_release(
+    *,
+    place: str,
+    model_config: Mapping[str, Any],
+    collator_config: Mapping[str, Any],
+    vocab: GeneVocab,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    use_chem: bool,
+) -> Source:
     tensors = {from_release_name(name): tensor for name, tensor in tensors.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     drug_to_id = _read_drugs(collator_config, folder) if use_chem else None
     return Source(
         place=place,
-        config=config_from_release(model_config, collator_config, vocab, use_chem, shapes),
-        processor=processor_from_release(collator_config, vocab, use_chem, drug_to_id),
+        config=config_from_release(model_config, collator_config, vocab, use_chem=use_chem, tensor_shapes=shapes),
+        processor=processor_from_release(collator_config, vocab, use_chem=use_chem, drug_to_id=drug_to_id),
         tensors=tensors,
         has_drugs=has_drug_token(model_config, collator_config),
     )
 
 
-def _read_drugs(collator_config, folder):
+def _read_drugs(collator_config: Mapping[str, Any], folder: Path) -> dict[str, int] | None:
     """Drug numbers from the release's own copy of the file that its settings name, where it has one."""
     named = collator_config.get("drug_to_id_path") or {}
     path = folder / Path(named.get("local", "")).name
@@ -119,7 +137,7 @@ def _read_drugs(collator_config, folder):
     return content
 
 
-def _choose_size(folder, size):
+def _choose_size(folder: Path, size: str | None) -> Path:
     if any((folder / name).is_file() for name in RELEASE_FILES):
         return folder
     sizes = {path.name.removesuffix(SIZE_SUFFIX): path for path in sorted(folder.glob(f"*{SIZE_SUFFIX}"))}
@@ -135,7 +153,7 @@ def _choose_size(folder, size):
     raise ValueError(f"{folder}: {size_message(size, sizes)}")
 
 
-def _is_plain(folder):
+def _is_plain(folder: Path) -> bool:
     config = folder / "config.json"
     if not config.is_file():
         return False
@@ -152,7 +170,7 @@ def _is_plain(folder):
     return True
 
 
-def _read_plain(folder, use_chem):
+def _read_plain(folder: Path, use_chem: bool) -> Source:
     needed = PLAIN_FILES[:-1] if (folder / INDEX_FILE).is_file() else PLAIN_FILES
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
@@ -164,13 +182,13 @@ def _read_plain(folder, use_chem):
     if not use_chem:
         config.num_drugs = config.drug_fingerprint_dim = config.drug_token_id = None
         processor.use_chem_token, processor.drug_to_id = False, None
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder):
         tensors.update(_read_safetensors(path))
     return Source(str(folder), config, processor, tensors, has_drugs)
 
 
-def _weight_files(folder):
+def _weight_files(folder: Path) -> list[Path]:
     """The weights of a transformers folder: one file, or the parts that its index lists."""
     index = folder / INDEX_FILE
     if not index.is_file():
@@ -182,7 +200,7 @@ def _weight_files(folder):
     return [folder / name for name in names]
 
 
-def _read_safetensors(path):
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -192,7 +210,7 @@ def _read_safetensors(path):
         ) from error
 
 
-def _read_checkpoint(path, use_chem):
+def _read_checkpoint(path: Path, use_chem: bool) -> Source:
     content = read_composer_checkpoint(str(path))
     state = content.get("state")
     inside = {**(state if isinstance(state, dict) else {}), **content}

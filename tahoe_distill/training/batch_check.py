@@ -1,43 +1,42 @@
 """Before the first batch: do the loaders give what the objectives and the teacher's provider will read?"""
 
+from collections.abc import Mapping
+
+from torch.utils.data import DataLoader
+
 from tahoe_distill.cache.collator import CachedCollator
-from tahoe_distill.cache.read import CachedTeacher
-from tahoe_distill.cache.record import vocabulary_digest
+from tahoe_distill.data.batch import check_drugs
 from tahoe_distill.data.collating.collator import Tx1Collator
-from tahoe_distill.data.schema import TEACHER
-from tahoe_distill.training.student.view import check_drugs
+from tahoe_distill.training.model import TahoeDistillModel
 
 
-def check_loaders(model, train_loader, eval_loaders):
+def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loaders: Mapping[str, DataLoader]) -> None:
     """Check the loaders of a run against its model; loaders of another kind than ``tahoe_mds`` are left alone.
 
     Args:
-        model: The :class:`TahoeDistillModel`.
-        train_loader: PyTorch loader of the training cells.
-        eval_loaders: PyTorch loaders of the evaluations by their labels.
+        model: The run's model.
+        train_loader: Loader of the training cells.
+        eval_loaders: Loaders of the evaluations by their labels.
 
     Raises:
         ValueError: With what is missing, who needs it, and the setting to change.
     """
     for where, loader in {"train_loader": train_loader, **eval_loaders}.items():
         collator = getattr(loader, "collate_fn", None)
-        if isinstance(collator, CachedCollator):
-            settings = collator.settings
-        elif isinstance(collator, Tx1Collator):
-            settings = collator
-        else:
+        if not isinstance(collator, (CachedCollator, Tx1Collator)):
             continue
+        settings = collator.settings if isinstance(collator, CachedCollator) else collator
         _check_tokens(model, settings, where)
         _check_masks(model, settings, where)
         columns = loader.dataset.shards[0].column_names
         _check_columns(model, settings, columns, where)
-        if isinstance(model.teacher, CachedTeacher):
-            _check_cache(model.teacher, collator, settings, columns, where)
+        if model.teacher is not None:
+            model.teacher.check_loader(collator, columns, where=where)
             _check_means(model, settings, where)
 
 
-def _check_tokens(model, settings, where):
-    if vocabulary_digest(settings.vocab) != vocabulary_digest(model.vocab):
+def _check_tokens(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
+    if settings.vocab.tokens != model.vocab.tokens:
         raise ValueError(
             f"{where} numbers genes by another vocabulary ({len(settings.vocab)} tokens) than the model "
             f"({len(model.vocab)} tokens): prepare the shards with the teacher's vocab.json, and name it with "
@@ -46,11 +45,10 @@ def _check_tokens(model, settings, where):
     bins = model.student.config.num_bins
     if settings.do_binning and settings.num_bins != bins:
         raise ValueError(f"{where}.collator.num_bins is {settings.num_bins}, the model's is {bins}; make them the same")
-    drugs = {"drug_ids": None} if settings.use_chem_token else {}
-    check_drugs(drugs, model.student.config, getattr(model.teacher, "config", None))
+    check_drugs(settings.use_chem_token, model.student.config, model.teacher_config)
 
 
-def _check_masks(model, settings, where):
+def _check_masks(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
     readers = [key for key, objective in model.objectives.objectives.items() if "masks" in objective.needs]
     if readers and not settings.do_mlm:
         raise ValueError(
@@ -59,7 +57,7 @@ def _check_masks(model, settings, where):
         )
 
 
-def _check_columns(model, settings, columns, where):
+def _check_columns(model: TahoeDistillModel, settings: Tx1Collator, columns: list[str], where: str) -> None:
     for key, objective in model.objectives.objectives.items():
         column = objective.column
         if column is None or column in settings.reserve_keys:
@@ -75,34 +73,9 @@ def _check_columns(model, settings, columns, where):
         )
 
 
-def _check_cache(teacher, collator, settings, columns, where):
-    if teacher.record is None:
-        if TEACHER not in columns:
-            raise ValueError(
-                f"model.teacher.cache names shards with a teacher's embeddings, and {where} reads shards without: "
-                f"point {where}.dataset at the same shards, or prepare these with --teacher-key"
-            )
-        if settings.augment is not None:
-            raise ValueError(
-                f"{where}.collator.augment makes new cells, for which no teacher's embedding is stored: remove it, or "
-                "train with a live teacher"
-            )
-        return
-    if not isinstance(collator, CachedCollator):
-        raise ValueError(
-            f"the teacher's outputs are in a cache and {where} does not read it: set {where}.cache to its folder of "
-            "this split, or remove model.teacher.cache"
-        )
-    if collator.record.fingerprint != teacher.record.fingerprint:
-        raise ValueError(
-            f"{where}.cache is another cache ({collator.record.fingerprint[:12]}) than model.teacher.cache "
-            f"({teacher.record.fingerprint[:12]}); name one cache in both"
-        )
-
-
-def _check_means(model, settings, where):
-    """Cached means are over all that the teacher saw, so the student must see the same."""
-    if "pooled" not in model.objectives.teacher_needs:
+def _check_means(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
+    """Means that were taken beforehand are over all that the teacher saw, so the student must see the same."""
+    if "pooled" not in model.objectives.teacher_needs or "hidden" in model.teacher.available:
         return
     reasons = {
         f"{where}.collator.student_max_length": settings.student_max_length is not None,

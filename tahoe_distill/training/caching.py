@@ -1,27 +1,23 @@
-"""From a run's configuration to a cache of what its teacher says."""
+"""From a run's configuration to a cache of its teacher's outputs."""
 
 import contextlib
 import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import torch
 from composer.core.precision import Precision, get_precision_context
+from composer.devices import Device
 from composer.utils import dist
 from composer.utils.device import get_device
 from omegaconf import OmegaConf
+from torch import Tensor
 from tqdm import tqdm
 
 from tahoe_distill.cache.read import NEVER
-from tahoe_distill.cache.record import (
-    PRECISIONS,
-    STORABLE,
-    CacheRecord,
-    seen_by_teacher,
-    shards_digest,
-    vocabulary_digest,
-)
-from tahoe_distill.cache.write import Split, begin, finish, write_parts
+from tahoe_distill.cache.record import PRECISIONS, STORABLE, CacheRecord
+from tahoe_distill.cache.write import Split, begin, finish, make_record, write_parts
 from tahoe_distill.objectives import Outputs
-from tahoe_distill.objectives.positions import pool_shared
 from tahoe_distill.settings import plain
 from tahoe_distill.training.dataloader import read_sections
 from tahoe_distill.training.model import TahoeDistillModel
@@ -33,13 +29,22 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 24 * 3600
 
 
-def write_cache(config, folder, precision="float16", store=(), views=1, part_cells=8192, progress=True):
-    """Run the teacher of a configuration over its shards and write what it says.
+def write_cache(
+    config: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    precision: str = "float16",
+    store: Sequence[str] = (),
+    views: int = 1,
+    part_cells: int = 8192,
+    progress: bool = True,
+) -> CacheRecord:
+    """Run the teacher of a configuration over its shards and write its outputs.
 
     Under a launcher every process writes its share. A run that was interrupted is carried on by the same call.
 
     Args:
-        config: The run's configuration, as a mapping.
+        config: The run's configuration.
         folder: Where the cache goes: ``train``, ``eval`` and ``cache.json``.
         precision: Number format of the outputs, ``float16`` or ``float32``.
         store: Outputs to keep beside the cell embedding and what the objectives read, of ``STORABLE``.
@@ -47,38 +52,51 @@ def write_cache(config, folder, precision="float16", store=(), views=1, part_cel
         part_cells: Cells written, and redone after a kill, at once.
         progress: Show a progress bar.
 
-    Returns:
-        The :class:`CacheRecord`.
-
     Raises:
         ValueError: When the configuration has no teacher, or objectives that no cache can serve.
         FileExistsError: When the folder holds something else.
     """
     _check(precision, store, views, part_cells)
-    config = OmegaConf.to_container(OmegaConf.create(config, flags={"allow_objects": True}), resolve=True)
+    config = _resolved(config)
     device = get_device(None)
     dist.initialize_dist(device, timeout=_PATIENCE_SECONDS)
     model = _model(config)
     stored = ("cell", *(field for field in STORABLE if field in model.objectives.teacher_needs | set(store)))
     splits = list(_splits(config, views, part_cells))
-    record = _record(config, model, splits, stored, precision)
+    record = make_record(
+        _teacher(config, model),
+        model.vocab,
+        splits,
+        stored=stored,
+        sees_masks=model.teacher_sees_masks,
+        precision=precision,
+    )
     left = on_rank_zero(lambda: begin(folder, record, model.teacher.processor), "process 0 failed")
     if not left:
         log.warning("%s is whole already; nothing to do", folder)
         return record
-    output = _TeacherForward(model, frozenset(stored), device, config.get("precision"))
-    rank, world = dist.get_global_rank(), dist.get_world_size()
+    forward = _TeacherForward(model, frozenset(stored), device=device, precision=config.get("precision"))
+    rank = dist.get_global_rank()
     for split in splits:
-        total = _cells(split, rank, world)
-        with tqdm(total=total, unit=" cells", desc=split.name, disable=not progress or rank > 0) as bar:
-            write_parts(folder, split, output, record, rank, world, bar.update)
+        parts = split.share(rank, dist.get_world_size())
+        cells = sum(len(part.numbers) for part in parts)
+        with tqdm(total=cells, unit=" cells", desc=split.name, disable=not progress or rank > 0) as bar:
+            write_parts(folder, split, parts, forward=forward, record=record, progress=bar.update)
     # The index lists the parts of all.
     dist.barrier()
     on_rank_zero(lambda: finish(folder, splits), "process 0 failed")
     return record
 
 
-def _check(precision, store, views, part_cells):
+def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as plain values, references filled in."""
+    # YAML has dates, which OmegaConf takes only where it is told to take any object.
+    container: Any = config
+    content: Any = OmegaConf.to_container(OmegaConf.create(container, flags={"allow_objects": True}), resolve=True)
+    return content
+
+
+def _check(precision: str, store: Sequence[str], views: int, part_cells: int) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
     unknown = sorted(set(store) - set(STORABLE))
@@ -88,13 +106,16 @@ def _check(precision, store, views, part_cells):
         raise ValueError(f"views and part_cells must be 1 or more; found {views} and {part_cells}")
 
 
-def _model(config):
-    """The run's model, which knows what its objectives read and whether its teacher sees masks."""
+def _model(config: Mapping[str, Any]) -> TahoeDistillModel:
+    """The run's model, which knows what its objectives read and whether its teacher sees masks.
+
+    The whole model, student and all, so that what the run would refuse is refused before the teacher runs for hours.
+    """
     section = {name: value for name, value in (config.get("model") or {}).items() if name != "name"}
     teacher = section.get("teacher")
     if isinstance(teacher, dict):
         section["teacher"] = {name: value for name, value in teacher.items() if name != "cache"}
-    if not section.get("teacher") or section["teacher"] == {}:
+    if not section.get("teacher"):
         raise ValueError("model.teacher names no teacher; give it a source, such as tahoebio/Tahoe-x1")
     model = TahoeDistillModel(**section)
     for key, objective in model.objectives.objectives.items():
@@ -106,7 +127,22 @@ def _model(config):
     return model
 
 
-def _splits(config, views, part_cells):
+def _teacher(config: Mapping[str, Any], model: TahoeDistillModel) -> dict[str, Any]:
+    """The record's part on the teacher."""
+    teacher = plain(config["model"]["teacher"])
+    options = {"source": teacher} if isinstance(teacher, str) else teacher
+    architecture = model.teacher.config.to_dict()
+    architecture.pop("transformers_version", None)
+    return {
+        "fingerprint": model.teacher.fingerprint,
+        "source": options["source"],
+        "options": {name: options.get(name) for name in ("size", "use_chem", "revision")},
+        "dtype": options.get("dtype", "float32"),
+        "config": architecture,
+    }
+
+
+def _splits(config: Mapping[str, Any], views: int, part_cells: int) -> Iterator[Split]:
     if not config.get("train_loader"):
         raise ValueError("the configuration has no train_loader, whose cells the teacher is to be run on")
     loaders = {"train": config["train_loader"], **_eval_loaders(config.get("eval_loader"))}
@@ -118,12 +154,19 @@ def _splits(config, views, part_cells):
         collator = {key: value for key, value in loader["collator"].items() if key != "student_max_length"}
         if loader.get("unexp_padding") is not None:
             collator.setdefault("unexp_padding", loader["unexp_padding"])
-        cells, collate = read_sections(loader["dataset"], collator, batch_cells, loader.get("vocab"))
-        workers = loader.get("num_workers", 2)
-        yield Split(name, cells, collate, batch_cells, workers, views if name == "train" else 1, part_cells)
+        cells, collate = read_sections(loader["dataset"], collator, batch_cells, vocab=loader.get("vocab"))
+        yield Split(
+            name=name,
+            dataset=cells,
+            collator=collate,
+            batch_cells=batch_cells,
+            workers=loader.get("num_workers", 2),
+            views=views if name == "train" else 1,
+            part_cells=part_cells,
+        )
 
 
-def _eval_loaders(section):
+def _eval_loaders(section: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
     if not section:
         return {}
     if isinstance(section, dict):
@@ -131,56 +174,17 @@ def _eval_loaders(section):
     return {f"eval-{loader.get('label', number)}": loader for number, loader in enumerate(section)}
 
 
-def _record(config, model, splits, stored, precision):
-    seen = [seen_by_teacher(split.collator) for split in splits]
-    odd = [split.name for split, settings in zip(splits, seen) if settings["num_bins"] != seen[0]["num_bins"]]
-    if odd:
-        raise ValueError(f"the collators of {splits[0].name} and {odd[0]} have different num_bins")
-    teacher = plain(config["model"]["teacher"])
-    options = {"source": teacher} if isinstance(teacher, str) else teacher
-    architecture = model.teacher.config.to_dict()
-    architecture.pop("transformers_version", None)
-    return CacheRecord(
-        teacher={
-            "fingerprint": model.teacher.fingerprint,
-            "source": options["source"],
-            "options": {name: options.get(name) for name in ("size", "use_chem", "revision")},
-            "dtype": options.get("dtype", "float32"),
-            "config": architecture,
-        },
-        collator={split.name: settings for split, settings in zip(splits, seen)},
-        vocabulary=vocabulary_digest(model.vocab),
-        stored=stored,
-        sees_masks=model.teacher_sees_masks,
-        precision=precision,
-        splits={
-            split.name: {"cells": split.dataset.num_samples, "views": split.views, "data": shards_digest(split.dataset)}
-            for split in splits
-        },
-    )
-
-
-def _cells(split, rank, world):
-    """Cells of a split that fall to one process."""
-    return sum(stop - start for number, (_, _, start, stop) in enumerate(split.parts()) if number % world == rank)
-
-
 class _TeacherForward:
     """The teacher's outputs to a collated batch, on its device and in the run's precision."""
 
-    def __init__(self, model, stored, device, precision):
+    def __init__(self, model: TahoeDistillModel, stored: frozenset[str], *, device: Device, precision: str | None):
         self.teacher = model.teacher
         self.sees_masks = model.teacher_sees_masks
         self.stored = stored
         self.device = device
         self.precision = None if precision is None else Precision(precision)
 
-    def __call__(self, batch):
-        batch = self.device.batch_to_device({name: value for name, value in batch.items() if torch.is_tensor(value)})
+    def __call__(self, batch: Mapping[str, Any]) -> Outputs:
+        batch = self.device.batch_to_device({name: x for name, x in batch.items() if isinstance(x, Tensor)})
         with get_precision_context(self.precision) if self.precision else contextlib.nullcontext():
-            outputs = self.teacher.forward(batch, self.stored, self.sees_masks)
-        if "pooled" not in self.stored:
-            return outputs
-        with torch.inference_mode():
-            pooled = torch.stack([pool_shared(layer.float(), outputs.seen) for layer in outputs.hidden], dim=1)
-        return Outputs(**{**vars(outputs), "pooled": pooled, "hidden": None})
+            return self.teacher.forward(batch, needs=self.stored, sees_masks=self.sees_masks)

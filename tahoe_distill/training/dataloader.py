@@ -3,12 +3,15 @@
 import inspect
 import logging
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from composer.core.data_spec import DataSpec
 from streaming import Stream, StreamingDataLoader, StreamingDataset
 
 from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
+from tahoe_distill.data.batch import count_cells
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
@@ -39,21 +42,21 @@ _COLLATOR = set(inspect.signature(Tx1Collator).parameters) - {"vocab"} | set(_IG
 
 def build_tahoe_mds_dataloader(
     *,
-    dataset,
-    collator,
-    device_batch_size,
-    vocab=None,
-    cache=None,
-    tokenizer=None,
-    num_workers=2,
-    drop_last=False,
-    prefetch_factor=None,
-    pin_memory=False,
-    persistent_workers=True,
-    timeout=0,
-    unexp_padding=None,
-    **unknown,
-):
+    dataset: Mapping[str, Any],
+    collator: Mapping[str, Any],
+    device_batch_size: int,
+    vocab: GeneVocab | str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    tokenizer: object = None,
+    num_workers: int = 2,
+    drop_last: bool = False,
+    prefetch_factor: int | None = None,
+    pin_memory: bool = False,
+    persistent_workers: bool = True,
+    timeout: float = 0,
+    unexp_padding: bool | None = None,
+    **unknown: Any,
+) -> DataSpec:
     """Build the loader; llm-foundry calls this with the YAML's keys.
 
     Args:
@@ -61,7 +64,7 @@ def build_tahoe_mds_dataloader(
         collator: Options of :class:`Tx1Collator`. ``deterministic`` defaults to the opposite of ``dataset.shuffle``
             and ``seed`` to ``dataset.shuffle_seed``.
         device_batch_size: Cells a batch on this device.
-        vocab: Path of ``vocab.json``; beside the first stream's folder, or one above it, when left out.
+        vocab: The vocabulary, or the path of ``vocab.json``; looked for beside the first stream's folder when left out.
         cache: Folder of one split of a teacher cache, read instead of the dataset's own shards.
         tokenizer: Not used: cells have no text.
         num_workers: Worker processes.
@@ -81,7 +84,7 @@ def build_tahoe_mds_dataloader(
     check_keys(unknown, _LOADER, "train_loader")
     if unexp_padding is not None:
         collator = {"unexp_padding": unexp_padding, **plain(collator)}
-    cells, collate = read_sections(dataset, collator, device_batch_size, vocab, cache)
+    cells, collate = read_sections(dataset, collator, device_batch_size, vocab=vocab, cache=cache)
     workers = {"prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers} if num_workers else {}
     loader = StreamingDataLoader(
         cells,
@@ -96,27 +99,34 @@ def build_tahoe_mds_dataloader(
     return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells)
 
 
-def read_sections(dataset, collator, device_batch_size, vocab=None, cache=None):
+def read_sections(
+    dataset: Mapping[str, Any],
+    collator: Mapping[str, Any],
+    device_batch_size: int,
+    *,
+    vocab: GeneVocab | str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> tuple[CellDataset, Tx1Collator | CachedCollator]:
     """The data set and the collator of a loader; the arguments are those of :func:`build_tahoe_mds_dataloader`.
 
     Returns:
         A :class:`CellDataset`, and a :class:`Tx1Collator` or, with ``cache``, a :class:`CachedCollator`.
     """
-    dataset, collator = plain(dataset), plain(collator)
-    _check_sections(dataset, collator)
-    collator.setdefault("deterministic", not dataset.get("shuffle", False))
-    collator.setdefault("seed", dataset.get("shuffle_seed", 17))
+    dataset = plain(dataset)
+    _check_sections(dataset, plain(collator))
+    own = {"deterministic": not dataset.get("shuffle", False), "seed": dataset.get("shuffle_seed", 17)}
+    collator = {**own, **plain(collator)}
     if cache is None:
-        cells = _dataset(dataset, device_batch_size)
+        cells = _dataset(dict(dataset), device_batch_size)
         return cells, _collator(collator, _vocab(vocab, cells))
     folder, split, record = _cache_record(cache)
-    own = {name: value for name, value in dataset.items() if name not in ("streams", "remote", "local", "split")}
-    cells = _dataset({**own, "local": os.fspath(cache)}, device_batch_size)
+    rest = {name: value for name, value in dataset.items() if name not in ("streams", "remote", "local", "split")}
+    cells = _dataset({**rest, "local": os.fspath(cache)}, device_batch_size)
     base = _collator(collator, _vocab(vocab, cells))
-    return cells, CachedCollator(base, record, split, folder)
+    return cells, CachedCollator(base, record, split, where=folder)
 
 
-def _cache_record(cache):
+def _cache_record(cache: str | os.PathLike[str]) -> tuple[str, str, CacheRecord]:
     folder = os.path.dirname(os.path.abspath(cache))
     record = CacheRecord.load(os.path.join(folder, CACHE_FILE))
     name = os.path.basename(os.path.abspath(cache))
@@ -125,20 +135,7 @@ def _cache_record(cache):
     return folder, name, record
 
 
-def count_cells(batch):
-    """Cells of a batch, which resumption counts; every entry must agree.
-
-    Raises:
-        ValueError: When an entry has another length.
-    """
-    cells = len(batch["gene"])
-    odd = {name: len(value) for name, value in batch.items() if len(value) != cells}
-    if odd:
-        raise ValueError(f"a batch of {cells} cells has entries of other lengths: {odd}; each entry needs one per cell")
-    return cells
-
-
-def _check_sections(dataset, collator):
+def _check_sections(dataset: Mapping[str, Any], collator: Mapping[str, Any]) -> None:
     check_keys(dataset, _DATASET, "dataset")
     for name, section in (dataset.get("streams") or {}).items():
         check_keys(section, _STREAM, f"dataset.streams.{name}")
@@ -147,18 +144,18 @@ def _check_sections(dataset, collator):
         raise ValueError("collator needs max_length, the context of the teacher")
 
 
-def _dataset(options, batch_size):
+def _dataset(options: dict[str, Any], batch_size: int) -> CellDataset:
     if options.pop("allow_unsafe_types", False):
         log.warning("dataset.allow_unsafe_types is ignored: pickled columns are read without running them")
     given = {name: value for name, value in options.items() if value is not None}
     return CellDataset.from_options({**given, "batch_size": batch_size})
 
 
-def _collator(options, vocab):
+def _collator(options: Mapping[str, Any], vocab: GeneVocab) -> Tx1Collator:
     return Tx1Collator(vocab, **{name: value for name, value in options.items() if name not in _IGNORED_COLLATOR})
 
 
-def _vocab(vocab, cells):
+def _vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: CellDataset) -> GeneVocab:
     if vocab is not None:
         return vocab if isinstance(vocab, GeneVocab) else GeneVocab.from_file(os.fspath(vocab))
     folder = os.path.join(cells.streams[0].local, cells.streams[0].split).rstrip(os.sep)

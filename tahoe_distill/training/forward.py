@@ -1,35 +1,51 @@
-"""Asking a model about a batch: its inputs, and no more outputs than are needed."""
+"""Running a model on what it sees of a batch: no more outputs than are needed, and the frozen teacher's among them."""
 
-from tahoe_distill.objectives import Outputs
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tahoe_distill.cache.collator import CachedCollator
+from tahoe_distill.data.batch import CellView, teacher_view
+from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.models import Tx1Model
+from tahoe_distill.objectives import ObjectiveSet, Outputs
+from tahoe_distill.teacher import Teacher
+
+# Fields of Outputs that every position of the last block goes into; without them it is run for the cell alone.
+_ALL_POSITIONS = frozenset({"genes", "hidden", "pooled", "expression"})
 
 
-def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None):
+def forward_model(
+    model: Tx1Model, view: CellView, *, needs: frozenset[str], sees_masks: bool, tokens: Tensor | None = None
+) -> Outputs:
     """A model's outputs to a batch of cells.
 
     Args:
-        model: A ``Tx1Model``, teacher or student.
-        gene_ids: (C, G) int64 tokens.
-        values: (C, G) expression as the model reads it.
-        masked: (C, G) True at genes whose expression is hidden, or ``None``.
-        drug_ids: (C,) int64, or ``None``; left out where the model has no drug token.
-        needs: Fields of :class:`Outputs` that are wanted beside ``cell`` and ``genes``, which cost nothing.
-        tokens: (V,) int64, the model's own token for each of ``gene_ids``, where it has a smaller vocabulary; genes
-            that lead to its padding token are not seen.
+        model: Teacher or student.
+        view: What it sees; drugs are left out where it has no drug token.
+        needs: Fields of :class:`Outputs` that are wanted beside ``cell``.
+        sees_masks: Whether masked genes are hidden from it; otherwise it sees whole cells.
+        tokens: (V,) int64, the model's own token for each of the view's, where it has a smaller vocabulary; genes that
+            lead to its padding token are not seen.
 
     Returns:
-        An :class:`Outputs`; its ``gene_ids`` are those given, so that two models' positions can be compared.
+        An :class:`Outputs`; its ``gene_ids`` are those of the view, so that two models' positions can be compared.
     """
-    own = gene_ids if tokens is None else tokens[gene_ids]
+    own = view.gene_ids if tokens is None else tokens[view.gene_ids]
     seen = own.ne(model.config.pad_token_id)
+    masked = view.masked if sees_masks else None
     out = model(
         own,
-        values,
+        view.shown if sees_masks else view.target,
         attention_mask=seen,
         masked=masked,
-        drug_ids=drug_ids if model.chem_encoder is not None else None,
+        drug_ids=view.drug_ids if model.chem_encoder is not None else None,
         output_hidden_states=bool({"hidden", "pooled"} & needs),
         output_expression="expression" in needs and model.expression_decoder is not None,
         output_mvc="mvc" in needs and model.mvc_decoder is not None,
+        cell_only=not _ALL_POSITIONS & needs,
     )
     return Outputs(
         cell=out.pooler_output,
@@ -37,18 +53,71 @@ def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None)
         hidden=out.hidden_states,
         expression=out.expression,
         mvc=out.mvc,
-        gene_ids=gene_ids,
+        gene_ids=view.gene_ids,
         seen=seen,
         masked=masked,
+        target=view.target,
+        index=view.index,
     )
 
 
-def forward_flops(model, cells, length):
+def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[str]) -> int:
     """Floating-point operations of one forward pass: 2 per weight and token, and the attention scores and their use.
 
     The gene table is looked up, not multiplied, so it does not count.
+
+    Args:
+        model: A ``Tx1Model``.
+        cells: Cells of the batch.
+        length: Tokens of each.
+        needs: As in :func:`forward_model`.
     """
     config = model.config
     weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
-    attention = 4 * config.num_hidden_layers * config.hidden_size * length
-    return cells * length * (2 * weights + attention)
+    attention = 4 * config.hidden_size * length
+    cell = length * (2 * weights + config.num_hidden_layers * attention)
+    if config.pooling == "cls" and not _ALL_POSITIONS & needs:
+        # The last block has one query a cell, and every map of it runs once: those to keys and values on the query.
+        block = 2 * sum(p.numel() for p in model.transformer_encoder.layers[-1].parameters())
+        cell += block + config.num_attention_heads * attention - length * (block + attention)
+    return cells * cell
+
+
+class LiveTeacher:
+    """The frozen model, run once a batch under inference mode; a ``TeacherProvider``.
+
+    Args:
+        loaded: What :func:`tahoe_distill.load_teacher` returned.
+    """
+
+    def __init__(self, loaded: Teacher):
+        self.fingerprint = loaded.fingerprint
+        self.vocab = loaded.processor.vocab
+        self.processor = loaded.processor
+        self.model = loaded.model
+        self.config = loaded.model.config
+        self.embedding_size = loaded.model.config.embedding_size
+        self.available = frozenset({"cell", "genes", "hidden", "expression", "mvc"})
+
+    def check(self, objectives: ObjectiveSet, *, sees_masks: bool) -> None:
+        """Nothing to refuse: a live model has every output."""
+
+    def check_loader(self, collator: Tx1Collator | CachedCollator, columns: list[str], *, where: str) -> None:
+        """Nothing to refuse: a live model reads what the student reads."""
+
+    def forward(self, batch: Mapping[str, Any], *, needs: frozenset[str], sees_masks: bool) -> Outputs:
+        """The teacher's outputs to a batch, of whole cells or of masked ones."""
+        view = teacher_view(batch)
+        self._place(view.gene_ids.device)
+        # Inference mode inside a compiled forward breaks torch 2.7's tracing; there it would save nothing either.
+        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
+            return forward_model(self.model, view, needs=needs, sees_masks=sees_masks)
+
+    @torch.compiler.disable
+    def _place(self, device: torch.device) -> None:
+        if self.model.device != device:
+            self.model.to(device)
+
+    def flops(self, cells: int, length: int, *, needs: frozenset[str]) -> int:
+        """Floating-point operations of its part of a training step."""
+        return forward_flops(self.model, cells, length, needs=needs)

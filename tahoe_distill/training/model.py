@@ -1,21 +1,25 @@
 """The ComposerModel: a frozen teacher, a student, and the objectives between them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from composer.models import ComposerModel
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from tahoe_distill.cells import with_symbols
-from tahoe_distill.metrics import CenteredCosine, MeanCosine
-from tahoe_distill.models import GeneVocab, Tx1Processor
-from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.data.batch import DRUG_IDS, CellView, check_drugs, student_view, teacher_view
+from tahoe_distill.metrics import build_metrics
+from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Config, Tx1Processor
 from tahoe_distill.naming import check_keys
-from tahoe_distill.objectives import Shapes, build_objectives
+from tahoe_distill.objectives import Outputs, Shapes, build_objectives
 from tahoe_distill.training.forward import forward_flops, forward_model
+from tahoe_distill.training.metric_inputs import given_to_metrics, metric_inputs
 from tahoe_distill.training.student.build import build_student, check_width, student_config, student_vocabulary
 from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
 from tahoe_distill.training.student.spec import StudentSpec
-from tahoe_distill.training.student.view import check_drugs, without_drug
-from tahoe_distill.training.teacher_provider import LiveTeacher, teacher_provider
-from tahoe_distill.training.term_metric import TermMetric
+from tahoe_distill.training.teacher_provider import TeacherProvider, teacher_provider
 
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
 
@@ -42,53 +46,57 @@ class TahoeDistillModel(ComposerModel):
 
     def __init__(
         self,
-        student,
-        teacher=None,
-        objectives=None,
-        vocab=None,
-        student_sees_masks=None,
-        tokenizer=None,
-        init_device="cpu",
-        **unknown,
+        student: str | Mapping[str, Any],
+        teacher: str | Mapping[str, Any] | None = None,
+        objectives: Mapping[str, Any] | None = None,
+        *,
+        vocab: str | None = None,
+        student_sees_masks: bool | None = None,
+        tokenizer: object = None,
+        init_device: str = "cpu",
+        **unknown: Any,
     ):
         super().__init__()
         check_keys(unknown, _MODEL_KEYS, "model")
         spec = StudentSpec.read(student)
-        provider = teacher_provider(teacher)
-        self._teacher = provider
-        self.vocab = _vocabulary(vocab, provider)
-        teacher_config = None if provider is None else provider.config
+        # Of no class that torch knows, so that it is no submodule.
+        self.teacher = teacher_provider(teacher)
+        self.teacher_config = None if self.teacher is None else self.teacher.config
+        self.vocab = _vocabulary(vocab, self.teacher)
         self.student_vocab = student_vocabulary(spec, self.vocab)
         pruned = None if self.student_vocab is self.vocab else self.student_vocab
-        config = student_config(spec, teacher_config, _without_teacher_config(self.vocab, provider), pruned)
-        check_width(spec, config, teacher_config)
-        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, provider))
+        defaults = _without_teacher_config(self.vocab, self.teacher)
+        config = student_config(spec, self.teacher_config, defaults=defaults, vocab=pruned)
+        check_width(spec, config, self.teacher_config)
+        self.objectives = build_objectives(objectives or {"cosine": 1.0}, _shapes(config, self.teacher))
         self.needs = self.objectives.needs
-        if "logits" in self.needs:
-            raise ValueError("an objective needs logits, which Tahoe-x1 models lack; give kl num_classes and column")
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
-        # The teacher predicts masked genes only when it is asked for them; otherwise it sees the whole cell.
+        # The teacher predicts masked genes only where an objective reads that; otherwise it sees the whole cell.
         self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
-        if provider is not None:
-            provider.check(self.objectives, self.teacher_sees_masks)
-        live = provider.model if isinstance(provider, LiveTeacher) else None
-        rows = None if pruned is None else teacher_tokens(self.vocab, pruned)
-        self.student = build_student(spec, config, self.needs, self.student_sees_masks, live, rows)
+        if self.teacher is not None:
+            self.teacher.check(self.objectives, sees_masks=self.teacher_sees_masks)
+        self.student = build_student(
+            spec,
+            config,
+            self.needs,
+            sees_masks=self.student_sees_masks,
+            teacher=None if self.teacher is None else self.teacher.model,
+            tokens=None if pruned is None else teacher_tokens(self.vocab, pruned),
+        )
         # Composer reads these off each child of the model, not off the model.
         self.student.fsdp_wrap_fn = _is_block
         self.student.activation_checkpointing_fn = _is_block
         self._lookup = None if pruned is None else token_lookup(self.vocab, pruned)
         # The student's token for each of the teacher's; in the checkpoint, so that another pruning is noticed.
-        self.register_buffer("student_tokens", None if pruned is None else self._lookup.clone())
-        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(provider))
+        self.student_tokens: Tensor | None
+        self.register_buffer("student_tokens", None if self._lookup is None else self._lookup.clone())
+        self.teacher_fingerprint: Tensor
+        self.register_buffer("teacher_fingerprint", _fingerprint_tensor(self.teacher))
         self._checked_checkpoint = False
 
-    @property
-    def teacher(self):
-        """The teacher's provider: the frozen model or a cache, ``None`` without a teacher."""
-        return self._teacher
-
-    def make_processor(self, symbols=None, drug_to_id=None):
+    def make_processor(
+        self, symbols: Mapping[str, str] | None = None, drug_to_id: Mapping[str, int] | None = None
+    ) -> Tx1Processor:
         """The processor that belongs to the student: the teacher's, at the student's context.
 
         Args:
@@ -97,7 +105,7 @@ class TahoeDistillModel(ComposerModel):
                 when left out.
         """
         config = self.student.config
-        processor = None if self._teacher is None else self._teacher.processor
+        processor = None if self.teacher is None else self.teacher.processor
         settings = {} if processor is None else processor.to_dict()
         for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
             settings.pop(name, None)
@@ -109,32 +117,30 @@ class TahoeDistillModel(ComposerModel):
         own = {**(symbols or {}), **self.student_vocab.symbols}
         return Tx1Processor(with_symbols(GeneVocab(self.student_vocab.tokens, own)), **settings)
 
-    def forward(self, batch):
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Outputs | None]:
         """Both models' outputs to a batch of the ``tahoe_mds`` loader."""
         self._check_checkpoint()
-        check_drugs(batch, self.student.config, getattr(self._teacher, "config", None))
+        check_drugs(DRUG_IDS in batch, self.student.config, self.teacher_config)
         teacher = None
-        if self._teacher is not None:
-            teacher = self._teacher.forward(batch, self.objectives.teacher_needs, self.teacher_sees_masks)
-        return {"student": self._forward_student(batch), "teacher": teacher}
+        if self.teacher is not None:
+            needs, sees_masks = self.objectives.teacher_needs, self.teacher_sees_masks
+            teacher = self.teacher.forward(batch, needs=needs, sees_masks=sees_masks)
+        return {"student": self.forward_student(batch), "teacher": teacher}
 
-    def _seen_by_student(self, batch):
-        """The batch, with a view of the student's own where it has no drug token and its teacher has one."""
-        return without_drug(batch) if "drug_ids" in batch and self.student.config.num_drugs is None else batch
+    def forward_student(self, batch: Mapping[str, Any]) -> Outputs:
+        """The student's outputs alone."""
+        view, needs = self._student_view(batch), self.needs
+        sees_masks, tokens = self.student_sees_masks, self.student_tokens
+        return forward_model(self.student, view, needs=needs, sees_masks=sees_masks, tokens=tokens)
 
-    def _forward_student(self, batch):
-        batch = self._seen_by_student(batch)
-        view = "student_" if "student_gene" in batch else ""
-        masked = batch[f"{view}gen_mask"] if self.student_sees_masks else None
-        values = batch[f"{view}expr" if self.student_sees_masks else f"{view}expr_target"]
-        drugs, tokens = batch.get("drug_ids"), self.student_tokens
-        return forward_model(self.student, batch[f"{view}gene"], values, masked, drugs, self.needs, tokens)
+    def _student_view(self, batch: Mapping[str, Any]) -> CellView:
+        return student_view(batch, drug_token=self.student.config.num_drugs is not None)
 
     @torch.compiler.disable
-    def _check_checkpoint(self):
+    def _check_checkpoint(self) -> None:
         if self._checked_checkpoint:
             return
-        here = _fingerprint_tensor(self._teacher)
+        here = _fingerprint_tensor(self.teacher)
         if not torch.equal(self.teacher_fingerprint.cpu(), here):
             raise ValueError(
                 f"the checkpoint was trained with a teacher of fingerprint {_hex(self.teacher_fingerprint)}, this run "
@@ -147,9 +153,9 @@ class TahoeDistillModel(ComposerModel):
             )
         self._checked_checkpoint = True
 
-    def loss(self, outputs, batch):
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """``total``, each objective's own term, and the plain cosine where there is a teacher."""
-        total, terms = self.objectives(outputs["student"], outputs["teacher"], self._seen_by_student(batch))
+        total, terms = self.objectives(outputs["student"], outputs["teacher"], batch)
         losses = {"total": total, **terms}
         teacher = outputs["teacher"]
         if teacher is not None and teacher.cell.shape == outputs["student"].cell.shape:
@@ -158,41 +164,39 @@ class TahoeDistillModel(ComposerModel):
             losses["student_teacher_cosine"] = cosine.mean()
         return losses
 
-    def eval_forward(self, batch, outputs=None):
+    def eval_forward(self, batch: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Both models' outputs, and the loss terms of the batch for the metrics."""
         outputs = self.forward(batch) if outputs is None else outputs
         return {**outputs, "losses": self.loss(outputs, batch)}
 
-    def get_metrics(self, is_train=False):
-        """Fidelity metrics for evaluation; training logs the loss terms instead."""
+    def get_metrics(self, is_train: bool = False) -> dict[str, Metric]:
+        """The registered metrics that this run can feed, for evaluation; training logs the loss terms instead."""
         if is_train:
             return {}
-        metrics = {"loss": TermMetric("total")}
-        metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
-        if self._teacher is not None and self.student.config.embedding_size == self._teacher.embedding_size:
-            metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
-        return metrics
+        teacher = None if self.teacher is None else self.teacher.embedding_size
+        given = given_to_metrics(self.objectives, self.student.config.embedding_size, teacher)
+        return build_metrics(self.objectives.objectives, given)
 
-    def update_metric(self, batch, outputs, metric):
-        """Feed one batch's outputs to a metric."""
-        if isinstance(metric, TermMetric):
-            metric.update(outputs["losses"][metric.term], len(batch["gene"]))
-        else:
-            metric.update(outputs["student"].cell.float(), outputs["teacher"].cell.float())
+    def update_metric(self, batch: Mapping[str, Any], outputs: Mapping[str, Any], metric: Metric) -> None:
+        """Feed one batch's outputs to a metric: what it declares to read."""
+        metric.update(*metric_inputs(metric.reads, outputs, self.objectives))
 
-    def flops_per_batch(self, batch):
+    def flops_per_batch(self, batch: Mapping[str, Any]) -> int:
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
-        cells, length = batch["gene"].shape
-        student = 3 * forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
-        return student + (0 if self._teacher is None else self._teacher.flops(cells, length))
+        own = self._student_view(batch).gene_ids.shape
+        student = 3 * forward_flops(self.student, *own, needs=self.needs)
+        if self.teacher is None:
+            return student
+        given = teacher_view(batch).gene_ids.shape
+        return student + self.teacher.flops(*given, needs=self.objectives.teacher_needs)
 
 
-def _is_block(module):
+def _is_block(module: nn.Module) -> bool:
     """Shard and recompute block by block."""
     return isinstance(module, Tx1Block)
 
 
-def _vocabulary(path, teacher):
+def _vocabulary(path: str | None, teacher: TeacherProvider | None) -> GeneVocab:
     if teacher is not None:
         if path is not None:
             raise ValueError("model.vocab is the teacher's where there is one; remove it")
@@ -202,15 +206,15 @@ def _vocabulary(path, teacher):
     return GeneVocab.from_file(path)
 
 
-def _without_teacher_config(vocab, teacher):
-    """The student's fields that only the vocabulary and the cached embeddings can tell."""
+def _without_teacher_config(vocab: GeneVocab, teacher: TeacherProvider | None) -> dict[str, int]:
+    """The student's fields that come from the vocabulary and the cached embeddings where no configuration has them."""
     if teacher is not None and teacher.config is not None:
         return {}
     fields = {"vocab_size": len(vocab), "cls_token_id": vocab["<cls>"], "pad_token_id": vocab["<pad>"]}
     return fields if teacher is None else {**fields, "projection_dim": teacher.embedding_size}
 
 
-def _shapes(student, teacher):
+def _shapes(student: Tx1Config, teacher: TeacherProvider | None) -> Shapes:
     config = None if teacher is None else teacher.config
     embedding = None if teacher is None else teacher.embedding_size
     return Shapes(
@@ -226,10 +230,10 @@ def _shapes(student, teacher):
     )
 
 
-def _fingerprint_tensor(teacher):
+def _fingerprint_tensor(teacher: TeacherProvider | None) -> Tensor:
     digest = bytes(32) if teacher is None else bytes.fromhex(teacher.fingerprint)
     return torch.tensor(list(digest), dtype=torch.uint8)
 
 
-def _hex(tensor):
+def _hex(tensor: Tensor) -> str:
     return bytes(tensor.cpu().tolist()).hex()[:12]

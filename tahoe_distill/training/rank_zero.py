@@ -1,9 +1,14 @@
 """Work that one process does for all, and whose failure all of them must learn of."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from composer.utils import dist
 
+T = TypeVar("T")
 
-def on_rank_zero(work, failing):
+
+def on_rank_zero(work: Callable[[], T], failing: str) -> T:
     """Do something in the first process of all; the others wait for it.
 
     Args:
@@ -17,7 +22,8 @@ def on_rank_zero(work, failing):
         Exception: What ``work`` raises, in the first process.
         RuntimeError: In the others, with its reason: they would wait for ever otherwise.
     """
-    outcome, problem = [None, None], None
+    outcome: list[Any] = [None, None]
+    problem = None
     if dist.get_global_rank() == 0:
         try:
             outcome[0] = work()

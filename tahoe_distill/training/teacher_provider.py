@@ -1,61 +1,92 @@
-"""Where the teacher's outputs come from: the frozen model itself, or a cache of what it said."""
+"""Where the teacher's outputs come from: the frozen model itself, or a cache of its outputs."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.cache.read import cached_teacher
+from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.naming import check_keys
+from tahoe_distill.objectives import ObjectiveSet, Outputs
 from tahoe_distill.teacher import load_teacher
-from tahoe_distill.training.forward import forward_flops, forward_model
+from tahoe_distill.training.forward import LiveTeacher
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision", "cache"}
 
 
-class LiveTeacher:
-    """The frozen model, run once a batch under inference mode.
+@runtime_checkable
+class TeacherProvider(Protocol):
+    """What a run needs of its teacher, wherever the outputs come from."""
 
-    Args:
-        loaded: What :func:`tahoe_distill.load_teacher` returned.
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of the teacher's tensors and vocabulary; kept in checkpoints."""
 
-    Attributes:
-        config: The teacher's dimensions.
-        processor: What reads its cells.
-        vocab: Its vocabulary.
-        embedding_size: Width of its cell embeddings.
-        fingerprint: SHA-256, in hexadecimal, of its tensors and vocabulary.
-    """
+    @property
+    def vocab(self) -> GeneVocab:
+        """Its vocabulary."""
 
-    def __init__(self, loaded):
-        self.vocab = loaded.processor.vocab
-        self.embedding_size = loaded.model.config.embedding_size
-        self.model = loaded.model
-        self.config = loaded.model.config
-        self.processor = loaded.processor
-        self.fingerprint = loaded.fingerprint
+    @property
+    def embedding_size(self) -> int:
+        """Width of its cell embeddings."""
 
-    def check(self, objectives, sees_masks):
-        """Nothing to refuse: a live model has every output."""
+    @property
+    def available(self) -> frozenset[str]:
+        """Fields of :class:`Outputs` that it can give."""
 
-    def forward(self, batch, needs, sees_masks):
-        """The teacher's outputs to a batch, of whole cells or of masked ones."""
-        self._place(batch["gene"].device)
-        masked = batch["gen_mask"] if sees_masks else None
-        values = batch["expr" if sees_masks else "expr_target"]
-        # Inference mode inside a compiled forward breaks torch 2.7's tracing; there it would save nothing either.
-        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
-            return forward_model(self.model, batch["gene"], values, masked, batch.get("drug_ids"), needs)
+    @property
+    def config(self) -> Tx1Config | None:
+        """The teacher's dimensions, ``None`` where they are not known."""
 
-    @torch.compiler.disable
-    def _place(self, device):
-        if self.model.device != device:
-            self.model.to(device)
+    @property
+    def processor(self) -> Tx1Processor | None:
+        """What reads its cells, ``None`` where it is not known."""
 
-    def flops(self, cells, length):
-        """Floating-point operations of its part of a training step."""
-        return forward_flops(self.model, cells, length)
+    @property
+    def model(self) -> Tx1Model | None:
+        """Its weights, for a student to start from; ``None`` where there are only outputs."""
+
+    def check(self, objectives: ObjectiveSet, *, sees_masks: bool) -> None:
+        """Refuse objectives that it cannot serve.
+
+        Args:
+            objectives: The run's.
+            sees_masks: Whether they have the teacher see masked cells.
+
+        Raises:
+            ValueError: With the objective and the way out.
+        """
+
+    def check_loader(self, collator: Tx1Collator | CachedCollator, columns: list[str], *, where: str) -> None:
+        """Refuse a loader whose batches lack what it reads.
+
+        Args:
+            collator: The loader's.
+            columns: Columns of its shards.
+            where: Section of the YAML, such as ``train_loader``, for the message.
+
+        Raises:
+            ValueError: With the setting to change.
+        """
+
+    def forward(self, batch: Mapping[str, Any], *, needs: frozenset[str], sees_masks: bool) -> Outputs:
+        """The teacher's outputs to a batch, without gradients.
+
+        Args:
+            batch: Of the ``tahoe_mds`` loader.
+            needs: Fields of :class:`Outputs` that are wanted.
+            sees_masks: Whether the teacher is shown masked cells.
+        """
+
+    def flops(self, cells: int, length: int, *, needs: frozenset[str]) -> int:
+        """Floating-point operations of its part of a training step: ``cells`` rows of ``length`` tokens."""
 
 
-def teacher_provider(spec):
+def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | None:
     """From ``model.teacher`` in the YAML.
 
     Args:
@@ -77,7 +108,7 @@ def teacher_provider(spec):
     return _live(arguments) if cache is None else cached_teacher(cache, arguments)
 
 
-def _live(arguments):
+def _live(arguments: dict[str, Any]) -> LiveTeacher:
     dtype = arguments.pop("dtype", "float32")
     if dtype not in _DTYPES:
         raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")

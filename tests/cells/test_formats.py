@@ -5,11 +5,11 @@ import h5py
 import numpy as np
 import pytest
 from scipy import sparse
-from written import KINDS, write_cells, write_tenx
 
 from tahoe_distill.cells import expand_inputs, formats, open_cells, register_format, turning
 from tahoe_distill.cells.formats import Format
 from tahoe_distill.cells.memory import MemoryCells
+from tests.helpers.cell_files import KINDS, write_cells, write_tenx
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,15 +3,14 @@
 import gzip
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tahoe_distill.cells import human_symbols, read_symbols, with_symbols
 from tahoe_distill.models import GeneVocab
+from tests.helpers import REPOSITORY
 
 IDS = [f"ENSG{number:011d}" for number in range(4)]
-REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_shipped_table():

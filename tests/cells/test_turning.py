@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from written import write_cells
 
 from tahoe_distill.cells import matrix, open_cells, turning
 from tahoe_distill.data.preparing import prepare
@@ -13,6 +12,7 @@ from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.embedding import embed, embed_file
 from tahoe_distill.embedding import files as files_module
 from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers.cell_files import write_cells
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_rows_of_scipy(tmp_path, monkeypatch, span, dtype):
     counts = rng.poisson(0.3, (23, 17)) * (rng.random((23, 1)) < 0.8)
     columns = sparse.csc_matrix(counts.astype(dtype))
     node = {name: getattr(columns, name) for name in ("data", "indices", "indptr")}
-    found = turning.turned_rows(node, columns.shape, tmp_path / "rows", "f")
+    found = turning.turned_rows(node, columns.shape, tmp_path / "rows", where="f")
     expected = columns.tocsr()
     for name in ("data", "indices"):
         assert found[name].shape == (columns.nnz,)
@@ -58,7 +58,7 @@ def test_the_rows_of_scipy(tmp_path, monkeypatch, span, dtype):
 def test_no_values_at_all(tmp_path):
     columns = sparse.csc_matrix((5, 3), dtype=np.float32)
     node = {name: getattr(columns, name) for name in ("data", "indices", "indptr")}
-    found = turning.turned_rows(node, (5, 3), tmp_path / "rows", "f")
+    found = turning.turned_rows(node, (5, 3), tmp_path / "rows", where="f")
     assert found["data"][0:0].size == 0 and found["indptr"].tolist() == [0] * 6
 
 

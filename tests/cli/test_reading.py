@@ -1,8 +1,5 @@
 """What one command reads, all read: every format, by ids and by symbols, from layers and raw, with the same result."""
 
-import sys
-from pathlib import Path
-
 import anndata
 import numpy as np
 import pandas as pd
@@ -10,15 +7,13 @@ import pytest
 import torch
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "cells"))
-from written import KINDS, write_cells  # noqa: E402
-
-from tahoe_distill.cells import human_symbols  # noqa: E402
-from tahoe_distill.cli.main import main  # noqa: E402
-from tahoe_distill.embedding import check_determinism, embed, examine  # noqa: E402
-from tahoe_distill.evaluation import evaluate  # noqa: E402
-from tahoe_distill.hub.export import write_model_folder  # noqa: E402
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor  # noqa: E402
+from tahoe_distill.cells import human_symbols
+from tahoe_distill.cli.main import main
+from tahoe_distill.embedding import check_determinism, embed, examine
+from tahoe_distill.evaluation import evaluate
+from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers.cell_files import KINDS, write_cells
 
 SYMBOL_OF = {gene: symbol for symbol, gene in human_symbols().items()}
 GENES = sorted(SYMBOL_OF)[:40]

@@ -15,8 +15,7 @@ SPECS = {
     "mse": {"normalize": True},
     "mse:raw": {"normalize": False},
     "relational": {"tau": 0.5, "teacher_tau": 0.2},
-    "kl": {"tau": 2.0},
-    "kl:head": {"num_classes": K, "column": "scores"},
+    "kl": {"tau": 2.0, "num_classes": K, "column": "scores"},
     "gene": {},
     "gene:cosine": {"distance": "cosine"},
     "hidden": {"layer_map": [[0, 0], [2, 3]]},
@@ -40,10 +39,10 @@ def outputs(cells, genes, width, layers, generator):
         hidden=tuple(leaf(cells, genes, width) for _ in range(layers + 1)),
         expression=leaf(cells, genes),
         mvc=leaf(cells, genes),
-        logits=leaf(cells, K),
         gene_ids=torch.arange(1, genes + 1).expand(cells, genes),
         seen=seen,
         masked=torch.arange(genes).expand(cells, genes) % 2 == 1,
+        target=torch.randint(1, 51, (cells, genes), generator=generator),
     )
 
 
@@ -57,17 +56,13 @@ def views(cells=C):
     generator = torch.Generator().manual_seed(1)
     student = outputs(cells, GS, SHAPES.student_width, SHAPES.student_layers, generator)
     teacher = outputs(cells, GT, SHAPES.teacher_width, LAYERS, generator)
-    batch = {
-        "student_index": torch.arange(GS).expand(cells, GS),
-        "expr_target": torch.randint(1, 51, (cells, GT), generator=generator),
-        "drug": ["a", "b", "?", "c"][:cells],
-        "scores": torch.randn(cells, K, generator=generator),
-    }
+    student.index = torch.arange(GS).expand(cells, GS)
+    batch = {"drug": ["a", "b", "?", "c"][:cells], "scores": torch.randn(cells, K, generator=generator)}
     return student, teacher, batch
 
 
 def leaves(outputs):
-    values = (getattr(outputs, name) for name in ("cell", "genes", "expression", "mvc", "logits"))
+    values = (getattr(outputs, name) for name in ("cell", "genes", "expression", "mvc"))
     return [*values, *outputs.hidden]
 
 
@@ -104,8 +99,7 @@ def test_nothing_to_compare_is_a_connected_zero(objective, kind):
     loss.backward()
     gradients = [x.grad for x in (*leaves(student), *objective.parameters()) if x.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)
-    reads_cells = "cell" in objective.needs or "logits" in objective.needs
-    if kind == "no cells" or (not reads_cells and (kind == "nothing seen" or "masks" in objective.needs)):
+    if kind == "no cells" or ("cell" not in objective.needs and (kind == "nothing seen" or "masks" in objective.needs)):
         assert loss == 0
 
 
@@ -118,33 +112,33 @@ def test_bfloat16_autocast_gives_the_same_in_float32(objective):
     torch.testing.assert_close(found, expected, rtol=0.03, atol=0.01)
 
 
-def test_bfloat16_answers_are_compared_in_float32(objective):
+def test_bfloat16_outputs_are_compared_in_float32(objective):
     student, teacher, batch = views()
     for side in (student, teacher):
         side.hidden = tuple(x.bfloat16() for x in side.hidden)
-        for name in ("cell", "genes", "expression", "mvc", "logits"):
+        for name in ("cell", "genes", "expression", "mvc"):
             setattr(side, name, getattr(side, name).bfloat16())
     loss = objective(student, teacher, batch)
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
 
 
-def test_teacher_may_answer_under_inference_mode(objective):
+def test_teacher_may_run_under_inference_mode(objective):
     student, teacher, batch = views()
     expected = objective(student, teacher, batch).detach()
     for center in (m for m in objective.modules() if hasattr(m, "momentum")):
         center.reset_parameters()
     with torch.inference_mode():
         teacher.hidden = tuple(x.clone() for x in teacher.hidden)
-        for name in ("cell", "genes", "expression", "mvc", "logits"):
+        for name in ("cell", "genes", "expression", "mvc"):
             setattr(teacher, name, getattr(teacher, name).clone())
     found = objective(student, teacher, batch)
     found.backward()
     torch.testing.assert_close(found.detach(), expected)
 
 
-def test_a_missing_answer_is_named(objective):
+def test_a_missing_output_is_named(objective):
     student, teacher, batch = views()
-    for name in ("cell", "genes", "hidden", "expression", "mvc", "logits"):
+    for name in ("cell", "genes", "hidden", "expression", "mvc"):
         setattr(student, name, None)
     with pytest.raises(ValueError, match="of the student, which was not given"):
         objective(student, teacher, batch)

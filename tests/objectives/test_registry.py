@@ -28,7 +28,7 @@ class Constant(Objective):
 
 @pytest.fixture
 def clean_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    monkeypatch.setattr(registry.OBJECTIVES, "registered", dict(registry.OBJECTIVES.registered))
 
 
 def test_names_are_pinned():
@@ -60,11 +60,11 @@ def test_step_moves_every_schedule_and_weights(shapes, make_answers):
     assert objectives(x, y, {})[0].item() == pytest.approx(0.5)
 
 
-def test_needs_and_columns_are_united(shapes):
+def test_needs_are_united(shapes):
     spec = {"cosine": 1, "expression": {"heads": "mvc"}, "classification": {"column": "drug", "num_classes": 3}}
     objectives = build_objectives(spec, shapes)
     assert objectives.needs == {"cell", "mvc", "masks", "labels"}
-    assert objectives.columns == {"drug"} and objectives.needs_teacher
+    assert objectives.teacher_needs == {"cell", "mvc"}
 
 
 def test_state_holds_maps_and_means_but_no_schedule(make_shapes):
@@ -106,8 +106,10 @@ def test_one_objective_twice_by_type(shapes):
         ({"hidden": {"layer_map": []}}, "must be pairs"),
         ({"hidden": {"layer_map": [[1, 1]], "grain": "medium"}}, "grain must be one of fine, coarse"),
         ({"gene": {"distance": "l1"}}, "distance must be one of mse, cosine"),
-        ({"kl": {"reduction": "none"}}, "reduction must be one of"),
-        ({"kl": {"num_classes": 1}}, "at least 2"),
+        ({"kl": {"num_classes": 3, "column": "scores", "reduction": "none"}}, "reduction must be one of"),
+        ({"kl": {"num_classes": 1, "column": "scores"}}, "at least 2"),
+        ({"kl": {"num_classes": 3}}, "kl could not be built .*column"),
+        ({"kl": {"column": "scores"}}, "kl could not be built .*num_classes"),
         ({"classification": {"num_classes": 3}}, "column"),
         ({"classification": {"column": "drug"}}, "either labels"),
         ({"classification": {"column": "drug", "labels": ["a", "a"]}}, "different names"),
@@ -168,7 +170,8 @@ def test_own_objective_by_path(shapes, monkeypatch):
 
 def test_own_objective_by_entry_point(shapes, monkeypatch):
     point = types.SimpleNamespace(name="constant", load=lambda: Constant)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINT_GROUP else [])
+    groups = {"tahoe_distill_objectives": [point]}
+    monkeypatch.setattr("tahoe_distill.naming.entry_points", lambda group: groups.get(group, []))
     assert "constant" in objective_names()
     assert find_objective("constant") is Constant
     assert isinstance(build_objectives({"constant": 1}, shapes).objectives["constant"], Constant)

@@ -88,23 +88,22 @@ def test_relational_needs_three_cells(count, shapes, make_answers):
 
 @pytest.mark.parametrize(("tau", "expected"), [(1, 0.130812), (2, 0.145363)])
 @pytest.mark.parametrize(("reduction", "share"), [("batchmean", 1), ("mean", 0.5), ("sum", 2)])
-def test_kl(tau, expected, reduction, share, shapes, make_answers):
-    student = make_answers(2, logits=torch.zeros(2, 2))
-    teacher = make_answers(2, logits=torch.tensor([[math.log(3), 0.0]] * 2))
-    found = term({"kl": {"tau": tau, "reduction": reduction}}, shapes, student, teacher)
-    assert found == pytest.approx(share * expected, abs=1e-5)
-
-
-def test_kl_head_and_column(make_shapes, make_answers):
-    objective = one({"kl": {"num_classes": 2, "column": "scores"}}, make_shapes(teacher_embedding=None))
+def test_kl(tau, expected, reduction, share, make_shapes, make_answers):
+    spec = {"kl": {"tau": tau, "reduction": reduction, "num_classes": 2, "column": "scores"}}
+    objective = one(spec, make_shapes(teacher_embedding=None))
     torch.nn.init.zeros_(objective.head.weight)
     torch.nn.init.zeros_(objective.head.bias)
-    batch = {"scores": torch.tensor([[math.log(3), 0.0]])}
-    found = objective(make_answers(1, cell=torch.ones(1, 2)), None, batch)
-    assert found.item() == pytest.approx(0.130812, abs=1e-5)
-    assert objective.needs == {"cell", "labels"} and not objective.needs_teacher
-    with pytest.raises(ValueError, match="scores"):
+    batch = {"scores": torch.tensor([[math.log(3), 0.0]] * 2)}
+    found = objective(make_answers(2, cell=torch.ones(2, 2)), None, batch)
+    assert found.item() == pytest.approx(share * expected, abs=1e-5)
+
+
+def test_kl_refuses_a_batch_without_its_logits(shapes, make_answers):
+    objective = one({"kl": {"num_classes": 2, "column": "scores"}}, shapes)
+    with pytest.raises(ValueError, match="reads the teacher's logits from 'scores'; the batch has"):
         objective(make_answers(1, cell=torch.ones(1, 2)), None, {"drug": []})
+    with pytest.raises(ValueError, match="logits of one shape"):
+        objective(make_answers(1, cell=torch.ones(1, 2)), None, {"scores": torch.zeros(1, 3)})
 
 
 def test_gene_leaves_padding_out(shapes, make_answers):
@@ -119,10 +118,11 @@ def test_gene_at_a_subset_of_the_teachers_positions(shapes, make_answers):
     student = make_answers(1, 2, genes=torch.zeros(1, 2, 2), gene_ids=torch.tensor([[1, 7]]))
     teacher = make_answers(1, 3, genes=torch.tensor([[[1.0, 1.0], [5.0, 5.0], [3.0, 3.0]]]))
     teacher.gene_ids = torch.tensor([[1, 6, 7]])
-    assert term({"gene": {}}, shapes, student, teacher, {"student_index": torch.tensor([[0, 2]])}) == pytest.approx(5.0)
     # A gene that the teacher did not see, or another gene than the index says, is left out.
-    assert term({"gene": {}}, shapes, student, teacher, {"student_index": torch.tensor([[0, -1]])}) == pytest.approx(1)
-    assert term({"gene": {}}, shapes, student, teacher, {"student_index": torch.tensor([[0, 1]])}) == pytest.approx(1)
+    for index, expected in ((2, 5.0), (-1, 1.0), (1, 1.0)):
+        student.index = torch.tensor([[0, index]])
+        assert term({"gene": {}}, shapes, student, teacher) == pytest.approx(expected)
+    student.index = None
     with pytest.raises(ValueError, match="student_index"):
         term({"gene": {}}, shapes, student, teacher)
 
@@ -173,36 +173,32 @@ SOFT = ((1**2 + 1**2) / 2 + (2**2 + 2**2) / 2) / 2
 def test_expression(alpha, expected, shapes, make_answers):
     student = predictions(make_answers, [7.0, 1.0, 2.0, 7.0], [7.0, 2.0, 4.0, 7.0])
     teacher = predictions(make_answers, [5.0, 2.0, 3.0, 5.0], [5.0, 4.0, 6.0, 5.0])
-    batch = {"expr_target": torch.tensor([[-2, 10, 20, -2]])}
-    assert term({"expression": {"alpha": alpha}}, shapes, student, teacher, batch) == pytest.approx(expected)
+    student.target = torch.tensor([[-2, 10, 20, -2]])
+    assert term({"expression": {"alpha": alpha}}, shapes, student, teacher) == pytest.approx(expected)
 
 
 def test_expression_is_pretraining_without_a_teacher(make_shapes, make_answers):
     student = predictions(make_answers, [7.0, 1.0, 2.0, 7.0], [7.0, 2.0, 4.0, 7.0])
     shapes = make_shapes(teacher_width=None, teacher_embedding=None, teacher_layers=None)
-    batch = {"expr_target": torch.tensor([[-2, 10, 20, -2]])}
-    assert term({"expression": {"alpha": 0}}, shapes, student, None, batch) == pytest.approx(HARD)
+    student.target = torch.tensor([[-2, 10, 20, -2]])
+    assert term({"expression": {"alpha": 0}}, shapes, student) == pytest.approx(HARD)
 
 
 def test_expression_scales_bins_to_minus_one_to_one(make_shapes, make_answers):
     student = predictions(make_answers, [0.0] * 4, [0.0] * 4)
-    batch = {"expr_target": torch.tensor([[-2.0, 1.0, 25.5, -2.0]])}
+    student.target = torch.tensor([[-2.0, 1.0, 25.5, -2.0]])
     shapes = make_shapes(standard_scale_outputs=True, num_bins=51)
-    assert term({"expression": {"alpha": 0}}, shapes, student, None, batch) == pytest.approx((1 + 0) / 2)
+    assert term({"expression": {"alpha": 0}}, shapes, student) == pytest.approx((1 + 0) / 2)
 
 
-def test_expression_reads_hard_targets_at_the_students_positions(shapes, make_answers):
+def test_expression_needs_hard_targets_at_the_students_positions(shapes, make_answers):
     student = predictions(make_answers, [0.0] * 4, [0.0] * 4)
-    index = torch.tensor([[0, 2, 4, -1]])
-    batch = {"expr_target": torch.tensor([[-2, 9, 1, 9, 3]]), "student_index": index}
     spec = {"expression": {"alpha": 0}}
-    assert term(spec, shapes, student, None, batch) == pytest.approx((1 + 9) / 2)
-    batch["student_expr_target"] = torch.tensor([[-2, 2, 4, -2]])
-    assert term(spec, shapes, student, None, batch) == pytest.approx((4 + 16) / 2)
     with pytest.raises(ValueError, match="expr_target"):
-        term(spec, shapes, student, None, {"drug": []})
+        term(spec, shapes, student)
+    student.target = torch.ones(1, 5)
     with pytest.raises(ValueError, match="student's shape"):
-        term(spec, shapes, student, None, {"expr_target": torch.ones(1, 5)})
+        term(spec, shapes, student)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Imports go downwards only, and a light import stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import tahoe_distill
+from tests.helpers import REPOSITORY
 
 ROOT = Path(tahoe_distill.__file__).parent
 # Rank of each package and of each module beside them; one may import from lower ranks and from itself.
 RANKS = {
-    **dict.fromkeys(("models", "naming", "settings", "files"), 0),
+    **dict.fromkeys(("models", "naming", "settings", "files", "lazy"), 0),
     **dict.fromkeys(("cells", "objectives", "metrics"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
     **dict.fromkeys(("cache", "evaluation"), 3),
@@ -64,6 +66,12 @@ def test_every_package_and_module_has_a_rank():
     packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
     modules = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
     assert packages | modules == set(RANKS)
+
+
+def test_the_document_has_the_same_ranks():
+    text = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert {package: int(rank) for rank, package in rows} == RANKS
 
 
 def test_embedding_imports_nothing_of_training():

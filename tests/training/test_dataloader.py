@@ -3,13 +3,12 @@
 import logging
 
 import pytest
-import torch
 from llmfoundry.data.dataloader import build_dataloader
 from omegaconf import OmegaConf
 
 from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
-from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, count_cells
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 
 # As upstream's configurations have it, with local folders; the collator's section stands beside the loader's there.
 UPSTREAM = """
@@ -139,12 +138,6 @@ def test_vocabulary_beside_the_shards(folder):
             build_dataloader(section, None, 8)
     finally:
         (folder / "a" / "hidden.json").rename(folder / "a" / "vocab.json")
-
-
-def test_counting_refuses_uneven_batches():
-    assert count_cells({"gene": torch.zeros(3, 2), "names": ["a", "b", "c"]}) == 3
-    with pytest.raises(ValueError, match="3 cells has entries of other lengths: {'x': 2}"):
-        count_cells({"gene": torch.zeros(3, 2), "x": [1, 2]})
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,14 +1,14 @@
 """Each preset runs two batches, with the tests' teacher, cells and sizes in place of the real ones."""
 
 import json
-from pathlib import Path
 
 import pytest
-from in_process import train_yaml
 
 from tahoe_distill.models import Tx1Config
+from tests.helpers import REPOSITORY
+from tests.helpers.in_process import train_yaml
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs/recipes").glob("*.yaml"))
+RECIPES = sorted((REPOSITORY / "configs/recipes").glob("*.yaml"))
 LAYERS = {
     "curriculum": [
         "model.objectives.hidden:coarse.layer_map=[[1,1]]",
@@ -28,8 +28,10 @@ AT_START_AND_HALF = {
 
 
 @pytest.fixture
-def overrides(tmp_path, small_teacher, shards):
+def overrides(tmp_path, small_teacher, shards, monkeypatch):
     """What stands in for the teacher, the cells and the sizes of the real run."""
+    # The path of what the presets share starts here.
+    monkeypatch.chdir(REPOSITORY)
     settings = [f"variables.run_folder={tmp_path}/run", f"model.teacher.source={small_teacher}", "precision=fp32"]
     settings += ["model.teacher.size=null", "model.teacher.dtype=float32", "max_seq_len=32"]
     for loader, split in (("train_loader", "train"), ("eval_loader", "val")):

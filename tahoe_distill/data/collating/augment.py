@@ -4,12 +4,17 @@ A teacher can label any cell, so a student may learn from cells nobody measured.
 that a sequencer could have given: down-sampling is a shallower run, mixing a doublet at the depth of one cell.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tahoe_distill.naming import check_keys
 
+# Genes and counts of a cell, special tokens left out.
+Cell = tuple[np.ndarray, np.ndarray]
 _OPTIONS = {"downsample": ("probability", "low", "high"), "mix": ("probability",)}
 
 
@@ -29,7 +34,7 @@ class Augment:
     high: float = 1.0
     mix: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("downsample", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"augment.{name}.probability must lie in 0 … 1, found {getattr(self, name)}")
@@ -37,7 +42,7 @@ class Augment:
             raise ValueError(f"augment.downsample needs 0 < low <= high <= 1, found low {self.low}, high {self.high}")
 
     @classmethod
-    def from_options(cls, options):
+    def from_options(cls, options: Mapping[str, Any]) -> "Augment":
         """From the collator's ``augment`` section: ``{downsample: {probability, low, high}, mix: {probability}}``."""
         check_keys(options, _OPTIONS, "augment")
         for name, section in options.items():
@@ -50,11 +55,11 @@ class Augment:
             mix=float(options.get("mix", {}).get("probability", 0.0)),
         )
 
-    def apply(self, cells, generators):
+    def apply(self, cells: Sequence[Cell], generators: Sequence[np.random.Generator]) -> list[Cell]:
         """Augment a batch.
 
         Args:
-            cells: ``(genes, counts)`` of each cell, special tokens left out; not altered.
+            cells: ``(genes, counts)`` of each cell; not altered.
             generators: A ``numpy.random.Generator`` for each cell, used for that cell alone.
 
         Returns:
@@ -67,19 +72,19 @@ class Augment:
             check_integer(counts)
         return [self._one(cells, row, rng) for row, rng in enumerate(generators)]
 
-    def _one(self, cells, row, rng):
+    def _one(self, cells: Sequence[Cell], row: int, rng: np.random.Generator) -> Cell:
         genes, counts = original = cells[row]
         # All draws are made whatever the outcome, so that one option does not change the other's numbers.
         down, mix, fraction, share = rng.random(4)
         if mix < self.mix and len(cells) > 1:
             other = (row + 1 + int(rng.integers(len(cells) - 1))) % len(cells)
-            genes, counts = mixed(original, cells[other], share, rng)
+            genes, counts = mixed(original, cells[other], share, rng=rng)
         if down < self.downsample:
-            genes, counts = thinned(genes, counts, self.low + (self.high - self.low) * fraction, rng)
+            genes, counts = thinned((genes, counts), self.low + (self.high - self.low) * fraction, rng)
         return (genes, counts) if counts.size else original
 
 
-def check_integer(counts):
+def check_integer(counts: ArrayLike) -> None:
     """Raise unless ``counts`` are whole numbers."""
     counts = np.asarray(counts)
     odd = counts[counts != np.rint(counts)]
@@ -90,17 +95,18 @@ def check_integer(counts):
         )
 
 
-def thinned(genes, counts, fraction, rng):
-    """Keep each count with probability ``fraction``; genes left without counts go. Returns ``(genes, counts)``."""
+def thinned(cell: Cell, fraction: float, rng: np.random.Generator) -> Cell:
+    """Keep each count with probability ``fraction``; genes left without counts go."""
+    genes, counts = cell
     kept = rng.binomial(np.asarray(counts, dtype=np.int64), fraction)
     left = kept > 0
     return genes[left], kept[left].astype(np.float32)
 
 
-def mixed(cell, other, share, rng):
+def mixed(cell: Cell, other: Cell, share: float, *, rng: np.random.Generator) -> Cell:
     """``share`` of one cell's counts plus ``1 - share`` of the other's, over the union of their genes."""
-    genes, counts = thinned(*cell, share, rng)
-    more_genes, more_counts = thinned(*other, 1.0 - share, rng)
+    genes, counts = thinned(cell, share, rng)
+    more_genes, more_counts = thinned(other, 1.0 - share, rng)
     union, inverse = np.unique(np.concatenate([genes, more_genes]), return_inverse=True)
     total = np.bincount(inverse, weights=np.concatenate([counts, more_counts]), minlength=union.size)
     return union, total.astype(np.float32)

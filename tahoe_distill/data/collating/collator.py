@@ -1,19 +1,39 @@
 """Cells to batches: binning, context, masking and padding, for whole batches and without touching the input."""
 
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from tahoe_distill.cells.drugs import DrugTable
+from tahoe_distill.data.batch import (
+    DRUG_IDS,
+    EPOCH,
+    EXPRESSIONS,
+    GENE_IDS,
+    GENES,
+    ID,
+    MASKED,
+    SAMPLE,
+    SHOWN,
+    TARGET,
+    TEACHER,
+    column,
+)
 from tahoe_distill.data.collating import draws
-from tahoe_distill.data.collating.augment import Augment
-from tahoe_distill.data.collating.context import chosen, student_view
-from tahoe_distill.data.collating.masking import mask_shares, random_masks
-from tahoe_distill.data.schema import EPOCH, EXPRESSIONS, GENES, ID, SAMPLE, TEACHER
+from tahoe_distill.data.collating.augment import Augment, Cell
 from tahoe_distill.data.shards.fetch import local_file
+from tahoe_distill.models import GeneVocab
 from tahoe_distill.models.processing_tx1 import NO_DRUG, bin_cells, log_normalize
 from tahoe_distill.settings import plain
 
-_TENSORS = ("gene", "expr", "expr_target", "expr_raw", "gen_mask")
+Sample = Mapping[str, Any]
+# Called with ``purpose=``, of :mod:`draws`; gives the keys (C,) of a batch's cells.
+Keys = Callable[..., np.ndarray]
 
 
 class Tx1Collator:
@@ -53,30 +73,30 @@ class Tx1Collator:
 
     def __init__(
         self,
-        vocab,
-        max_length,
+        vocab: GeneVocab,
+        max_length: int,
         *,
-        student_max_length=None,
-        do_padding=True,
-        unexp_padding=False,
-        pad_token_id=None,
-        pad_value=-2,
-        do_mlm=True,
-        do_binning=True,
-        log_transform=False,
-        target_sum=10000,
-        mlm_probability=0.15,
-        mask_value=-1,
-        sampling=True,
-        reserve_keys=(),
-        keep_first_n_tokens=1,
-        num_bins=51,
-        right_binning=False,
-        use_chem_token=False,
-        drug_to_id_path=None,
-        seed=17,
-        deterministic=False,
-        augment=None,
+        student_max_length: int | None = None,
+        do_padding: bool = True,
+        unexp_padding: bool = False,
+        pad_token_id: int | None = None,
+        pad_value: float = -2,
+        do_mlm: bool = True,
+        do_binning: bool = True,
+        log_transform: bool = False,
+        target_sum: float = 10000,
+        mlm_probability: float | Sequence[float] = 0.15,
+        mask_value: float = -1,
+        sampling: bool = True,
+        reserve_keys: str | Iterable[str] = (),
+        keep_first_n_tokens: int = 1,
+        num_bins: int = 51,
+        right_binning: bool = False,
+        use_chem_token: bool = False,
+        drug_to_id_path: str | os.PathLike[str] | Mapping[str, str] | None = None,
+        seed: int = 17,
+        deterministic: bool = False,
+        augment: Mapping[str, Any] | None = None,
     ):
         self.vocab = vocab
         self.max_length = int(max_length)
@@ -99,14 +119,14 @@ class Tx1Collator:
         self.deterministic = deterministic
         self.augment = Augment.from_options(plain(augment)) if augment else None
         carries_student = student_max_length is not None and student_max_length < self.max_length
-        self.student_max_length = int(student_max_length) if carries_student else None
+        self.student_max_length = student_max_length if carries_student else None
         self._check(do_padding, drug_to_id_path, student_max_length)
-        self.drugs = DrugTable.from_file(local_file(drug_to_id_path)) if use_chem_token else None
-        # What stands at padding in the student's view.
-        self.fills = {"gene": self.pad_token_id, "expr": pad_value, "expr_target": pad_value, "gen_mask": False}
+        self.drugs = None if drug_to_id_path is None else DrugTable.from_file(local_file(drug_to_id_path))
+        # What stands at padding.
+        self.fills = {GENE_IDS: self.pad_token_id, SHOWN: pad_value, TARGET: pad_value, MASKED: False}
         self._genes = np.sort([n for token, n in vocab.tokens.items() if not token.startswith("<")]).astype(np.int64)
 
-    def _check(self, do_padding, drug_to_id_path, student_max_length):
+    def _check(self, do_padding: bool, drug_to_id_path: object, student_max_length: int | None) -> None:
         keep, probabilities = self.keep_first_n_tokens, np.atleast_1d(self.mlm_probability)
         problems = {
             "do_padding: false is not supported: a batch is one tensor": not do_padding,
@@ -133,7 +153,7 @@ class Tx1Collator:
             if found:
                 raise ValueError(f"collator: {message}")
 
-    def __call__(self, samples):
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Collate.
 
         Args:
@@ -141,41 +161,37 @@ class Tx1Collator:
 
         Returns:
             Dict, cells first: ``gene`` (C, G) int64, ``expr`` (C, G) with masked positions at ``mask_value``,
-            ``expr_target`` (C, G), ``expr_raw`` (C, G), ``gen_mask`` (C, G) bool, ``drug_ids`` (C,) where used, the
-            student's view where its context is smaller, and the reserved columns.
+            ``expr_target`` (C, G), ``gen_mask`` (C, G) bool, ``drug_ids`` (C,) where used, ``student_…`` and
+            ``student_index`` where the student's context is smaller, and the reserved columns.
         """
-        epochs, ids = self.identities(samples)
-        cells = self._cells(samples, epochs, ids)
+        keys = self.keys_of(samples)
+        cells = self._cells(samples, keys)
         values = self._transform([raw for _, raw in cells])
         # One word a gene orders it for the context and, among those that stay, for the mask: both are random subsets.
-        longest = max(genes.size for genes, _ in cells)
-        words = draws.words(draws.keys(self.seed, epochs, ids, draws.GENES), longest)
-        arrays, words = self._rows(cells, values, words)
+        words = draws.words(keys(purpose=draws.GENES), max(genes.size for genes, _ in cells))
+        arrays, lengths, words = self._rows(cells, values, words)
         if self.unexp_padding:
-            self._fill_unexpressed(arrays, draws.keys(self.seed, epochs, ids, draws.UNEXPRESSED))
-        lengths = arrays["lengths"]
-        mask = arrays["gen_mask"] = self.draw_masks(words, lengths, epochs, ids)
-        arrays["expr"] = np.where(mask, np.float32(self.mask_value), arrays["expr_target"])
-        batch = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
-        if self.use_chem_token:
-            drugs = self.drugs.numbers(sample.get("drug", NO_DRUG) for sample in samples)
-            batch["drug_ids"] = torch.from_numpy(drugs.astype(np.int32))
-        batch.update(self.cut_for_student(arrays, lengths, epochs, ids))
+            self._fill_unexpressed(arrays, lengths, keys(purpose=draws.UNEXPRESSED))
+        arrays[MASKED] = self.draw_masks(words, lengths, keys)
+        drug_ids = None
+        if self.drugs is not None:
+            drug_ids = self.drugs.numbers(sample.get("drug", NO_DRUG) for sample in samples).astype(np.int32)
+        batch = self.assemble(arrays, lengths, keys, drug_ids=drug_ids)
         return {**batch, **{key: column(samples, key) for key in self._carried(samples)}}
 
-    def _carried(self, samples):
+    def _carried(self, samples: Sequence[Sample]) -> list[str]:
         """The reserved columns, and a stored teacher embedding, which augmented cells have not."""
         if TEACHER in samples[0] and self.augment is None and TEACHER not in self.reserve_keys:
             return [*self.reserve_keys, TEACHER]
         return self.reserve_keys
 
-    def identities(self, samples):
-        """Epoch and dataset-wide number of each sample; a plain list of samples counts as epoch 0."""
+    def keys_of(self, samples: Sequence[Sample]) -> Keys:
+        """The keys (C,) of the samples' draws, by ``purpose``; a plain list of samples counts as epoch 0."""
         ids = [int(sample.get(SAMPLE, sample.get(ID, row))) for row, sample in enumerate(samples)]
         epochs = [0 if self.deterministic else int(sample.get(EPOCH, 0)) for sample in samples]
-        return epochs, ids
+        return functools.partial(draws.keys, self.seed, epochs, ids)
 
-    def _cells(self, samples, epochs, ids):
+    def _cells(self, samples: Sequence[Sample], keys: Keys) -> list[Cell]:
         """``(genes, raw expression)`` of each sample as arrays, drug token inserted and cells augmented."""
         cells = [(_array(sample[GENES]), _array(sample[EXPRESSIONS], np.float32)) for sample in samples]
         if self.use_chem_token:
@@ -184,89 +200,94 @@ class Tx1Collator:
         if self.augment is None:
             return cells
         keep = self.keep_first_n_tokens
-        rngs = draws.generators(draws.keys(self.seed, epochs, ids, draws.AUGMENT))
+        rngs = draws.generators(keys(purpose=draws.AUGMENT))
         bodies = self.augment.apply([(genes[keep:], raw[keep:]) for genes, raw in cells], rngs)
         return [
             (np.concatenate([genes[:keep], body]), np.concatenate([raw[:keep], counts]))
             for (genes, raw), (body, counts) in zip(cells, bodies)
         ]
 
-    def _transform(self, raws):
+    def _transform(self, raws: list[np.ndarray]) -> list[np.ndarray]:
         """Model values of each cell's genes, special tokens left out: binned, log-normalised, or as they are."""
         bodies = [raw[self.keep_first_n_tokens :] for raw in raws]
         if self.do_binning:
             return bin_cells(bodies, self.num_bins, self.right_binning)
         return [log_normalize(body, self.target_sum) for body in bodies] if self.log_transform else bodies
 
-    def _rows(self, cells, values, words):
-        """``gene``, ``expr_target``, ``expr_raw`` (C, G), padded, and ``lengths`` (C,); and the words of what stays."""
+    def _rows(
+        self, cells: list[Cell], values: list[np.ndarray], words: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Tokens and values (C, G), padded, and the lengths (C,) of the rows; and the words of what stays."""
         keep = self.keep_first_n_tokens
         lengths = np.array([min(genes.size, self.max_length) for genes, _ in cells])
         shape = (len(cells), int(lengths.max()))
         gene = np.full(shape, self.pad_token_id, dtype=np.int64)
         target = np.full(shape, self.pad_value, dtype=np.float32)
-        raws = np.full(shape, self.pad_value, dtype=np.float32)
         kept_words = words[:, : shape[1]].copy()
         for row, ((genes, raw), value, count) in enumerate(zip(cells, values, lengths)):
-            gene[row, :keep], target[row, :keep], raws[row, :keep] = genes[:keep], raw[:keep], raw[:keep]
-            part = slice(count - keep)
+            gene[row, :keep], target[row, :keep] = genes[:keep], raw[:keep]
+            part: np.ndarray | slice = slice(count - keep)
             if count < genes.size:
-                part = chosen(genes[keep:], words[row, keep : genes.size], count - keep, self.rule)
-                kept_words[row, keep:count] = words[row, keep : genes.size][part]
+                own = words[row, keep : genes.size]
+                part = draws.kept_genes(genes[keep:], own, count - keep, rule=self.rule)
+                kept_words[row, keep:count] = own[part]
             gene[row, keep:count] = genes[keep:][part]
             target[row, keep:count] = value[part]
-            raws[row, keep:count] = raw[keep:][part]
-        return {"gene": gene, "expr_target": target, "expr_raw": raws, "lengths": lengths}, kept_words
+        return {GENE_IDS: gene, TARGET: target}, lengths, kept_words
 
-    def draw_masks(self, words, lengths, epochs, ids):
+    def _fill_unexpressed(self, arrays: Mapping[str, np.ndarray], lengths: np.ndarray, row_keys: np.ndarray) -> None:
+        """Give rows that are not full random genes that the cell does not express, at 0; ``lengths`` grow with them."""
+        gene, target = arrays[GENE_IDS], arrays[TARGET]
+        width = gene.shape[1]
+        for row in np.flatnonzero(lengths < width):
+            start = lengths[row]
+            free = np.setdiff1d(self._genes, gene[row, :start], assume_unique=True)
+            picked = free[draws.smallest(draws.words(row_keys[row : row + 1], free.size)[0], width - start)]
+            stop = start + picked.size
+            gene[row, start:stop], target[row, start:stop] = picked, 0
+            lengths[row] = stop
+
+    def draw_masks(self, words: np.ndarray, lengths: np.ndarray, keys: Keys) -> np.ndarray:
         """(C, G) bool: the genes to mask, those with the smallest ``words`` (C, G); none where masking is off."""
         if not self.do_mlm:
             return np.zeros((len(lengths), int(lengths.max())), dtype=bool)
-        shares = mask_shares(self.mlm_probability, draws.keys(self.seed, epochs, ids, draws.PROBABILITY))
-        return random_masks(words, lengths, self.keep_first_n_tokens, shares)
+        shares = draws.mask_shares(self.mlm_probability, keys(purpose=draws.PROBABILITY))
+        return draws.random_masks(words, lengths, self.keep_first_n_tokens, shares=shares)
 
-    def cut_for_student(self, arrays, lengths, epochs, ids):
-        """The student's view as :func:`student_view` gives it; empty where the student's context is not smaller."""
+    def assemble(
+        self, arrays: Mapping[str, np.ndarray], lengths: np.ndarray, keys: Keys, *, drug_ids: np.ndarray | None
+    ) -> dict[str, Tensor]:
+        """A batch of rows that are chosen, binned and padded.
+
+        Args:
+            arrays: Tokens, values and masks (C, G) by their names in the batch.
+            lengths: (C,) tokens of each cell.
+            keys: As :meth:`keys_of` gives them.
+            drug_ids: (C,) number of each cell's drug, where cells have a drug token.
+
+        Returns:
+            These, the values with the masked ones hidden, and the student's part where its context is smaller.
+        """
+        shown = np.where(arrays[MASKED], np.float32(self.mask_value), arrays[TARGET])
+        arrays = {GENE_IDS: arrays[GENE_IDS], SHOWN: shown, TARGET: arrays[TARGET], MASKED: arrays[MASKED]}
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if drug_ids is not None:
+            batch[DRUG_IDS] = torch.from_numpy(drug_ids)
         if self.student_max_length is None:
-            return {}
-        keys = draws.keys(self.seed, epochs, ids, draws.STUDENT)
-        context = (lengths, self.student_max_length, self.keep_first_n_tokens)
-        return student_view(arrays, *context, keys, self.rule, self.fills)
-
-    def _fill_unexpressed(self, arrays, keys):
-        """Give rows that are not full random genes that the cell does not express, at 0."""
-        width = arrays["gene"].shape[1]
-        for row in np.flatnonzero(arrays["lengths"] < width):
-            start = arrays["lengths"][row]
-            free = np.setdiff1d(self._genes, arrays["gene"][row, :start], assume_unique=True)
-            picked = free[draws.smallest(draws.words(keys[row : row + 1], free.size)[0], width - start)]
-            stop = start + picked.size
-            arrays["gene"][row, start:stop] = picked
-            arrays["expr_target"][row, start:stop] = 0
-            arrays["expr_raw"][row, start:stop] = 0
-            arrays["lengths"][row] = stop
-
-
-def column(samples, key):
-    """A column of the samples as one tensor, or as a list where it holds text.
-
-    Raises:
-        ValueError: When a sample lacks it.
-    """
-    missing = [sample for sample in samples if key not in sample]
-    if missing:
-        raise ValueError(
-            f"collator: reserve_keys names {key!r}, which the shards do not have; found {', '.join(missing[0])}"
+            return batch
+        cut = draws.cut_to_context(
+            arrays,
+            lengths,
+            self.student_max_length,
+            keep=self.keep_first_n_tokens,
+            row_keys=keys(purpose=draws.CONTEXT),
+            rule=self.rule,
+            fills=self.fills,
         )
-    values = [sample[key] for sample in samples]
-    if isinstance(values[0], torch.Tensor):
-        return torch.stack(values)
-    if isinstance(values[0], np.ndarray):
-        return torch.from_numpy(np.stack(values))
-    return torch.tensor(values) if isinstance(values[0], (bool, int, float, np.number)) else values
+        return {**batch, **cut}
 
 
-def _array(value, dtype=None):
+def _array(value: Any, dtype: Any = None) -> np.ndarray:
     """A 1-d NumPy array of a tensor, array or list, shared with it where the type allows."""
-    array = np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, dtype=dtype)
+    array = np.asarray(value.numpy() if isinstance(value, Tensor) else value, dtype=dtype)
     return array if array.ndim == 1 else array.reshape(-1)

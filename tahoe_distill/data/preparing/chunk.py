@@ -10,7 +10,7 @@ from scipy import sparse
 
 from tahoe_distill.cells.formats import open_cells
 from tahoe_distill.cells.values import are_integers, check_values
-from tahoe_distill.data.schema import EXPRESSIONS, GENES, ID, TEACHER
+from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, take_entries
 
 SPLITS = ("train", "val")

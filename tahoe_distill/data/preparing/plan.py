@@ -13,9 +13,9 @@ from tahoe_distill.cells.genes import match_genes, own_symbols
 from tahoe_distill.cells.stores import stamp
 from tahoe_distill.cells.symbols import read_symbols
 from tahoe_distill.cells.values import recognise
+from tahoe_distill.data.batch import RESERVED
 from tahoe_distill.data.preparing.chunk import Chunk
 from tahoe_distill.data.preparing.split import group_split, random_split
-from tahoe_distill.data.schema import RESERVED
 from tahoe_distill.data.shards.writer import columns_of
 from tahoe_distill.models.processing_tx1 import GeneVocab
 

@@ -8,44 +8,46 @@ import multiprocessing
 import os
 import shutil
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from tqdm import tqdm
 
 from tahoe_distill.cells.formats import open_cells
-from tahoe_distill.data.preparing.chunk import SPLITS, write_chunk
+from tahoe_distill.data.preparing.chunk import SPLITS, Chunk, write_chunk
 from tahoe_distill.data.preparing.plan import Options, Plan
-from tahoe_distill.data.schema import METADATA_FILE
-from tahoe_distill.data.shards.writer import merged_index
+from tahoe_distill.data.shards.writer import METADATA_FILE, merged_index
+from tahoe_distill.models import GeneVocab
 
 log = logging.getLogger(__name__)
 
 
 def prepare_shards(
-    inputs,
-    out,
-    vocab,
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    vocab: GeneVocab | str | os.PathLike[str],
     *,
-    val_fraction=0.1,
-    split_by=None,
-    seed=17,
-    layer=None,
-    gene_key=None,
-    symbols=None,
-    keep=(),
-    teacher_key=None,
-    min_genes=1,
-    format="typed",
-    workers=1,
-    compression=None,
-    hashes=("xxh64",),
-    chunk_cells=16384,
-    pad_value=-2.0,
-    progress=False,
-):
+    val_fraction: float = 0.1,
+    split_by: str | None = None,
+    seed: int = 17,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    symbols: Mapping[str, str] | str | os.PathLike[str] | None = None,
+    keep: str | Iterable[str] = (),
+    teacher_key: str | None = None,
+    min_genes: int = 1,
+    format: str = "typed",
+    workers: int = 1,
+    compression: str | None = None,
+    hashes: Iterable[str] | None = ("xxh64",),
+    chunk_cells: int = 16384,
+    pad_value: float = -2.0,
+    progress: bool = False,
+) -> dict[str, Any]:
     """Write ``out/train`` and ``out/val`` (MDS), ``out/vocab.json`` and ``out/metadata.json``.
 
     All is written into a hidden folder beside ``out`` that takes its name when complete. Interrupted, the same call
@@ -109,13 +111,13 @@ def prepare_shards(
     return metadata
 
 
-def _refuse_existing(out):
+def _refuse_existing(out: str) -> None:
     if os.path.exists(out) and not (os.path.isdir(out) and not os.listdir(out)):
         raise FileExistsError(f"{out} exists and is not empty; choose another folder, or remove it first")
 
 
 @contextmanager
-def _partial_folder(out, fingerprint):
+def _partial_folder(out: str, fingerprint: str) -> Iterator[str]:
     """The hidden folder to work in; kept when interrupted, gone on success or when the input is at fault."""
     folder = os.path.join(os.path.dirname(out), f".{os.path.basename(out)}.partial")
     os.makedirs(folder, exist_ok=True)
@@ -141,7 +143,7 @@ def _partial_folder(out, fingerprint):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take_over(folder, fingerprint):
+def _take_over(folder: str, fingerprint: str) -> None:
     """Keep finished chunks of the same plan, and nothing of another."""
     path = os.path.join(folder, "plan")
     if os.path.isfile(path):
@@ -155,9 +157,9 @@ def _take_over(folder, fingerprint):
         file.write(fingerprint)
 
 
-def _write_all(plan, folder, workers, progress):
+def _write_all(plan: Plan, folder: str, workers: int, progress: bool) -> list[dict[str, Any]]:
     """Reports of all chunks in order, written now or found from an interrupted run."""
-    reports = {}
+    reports: dict[int, dict[str, Any]] = {}
     bar = tqdm(total=plan.cells, unit=" cells", unit_scale=True, disable=not progress)
     with bar:
         pending = []
@@ -175,9 +177,10 @@ def _write_all(plan, folder, workers, progress):
     return [{"chunk": f"chunk-{number:06d}", **reports[number]} for number in sorted(reports)]
 
 
-def _write_parallel(plan, folder, workers, wanted, bar):
+def _write_parallel(plan: Plan, folder: str, workers: int, wanted: set[int], bar: tqdm) -> dict[int, dict[str, Any]]:
     """Write the ``wanted`` chunks in worker processes, a few in flight at a time."""
-    reports, running = {}, {}
+    reports: dict[int, dict[str, Any]] = {}
+    running: dict[Future, Chunk] = {}
     # Fork would copy locks of threads that this process may run.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
@@ -197,14 +200,14 @@ def _write_parallel(plan, folder, workers, wanted, bar):
     return reports
 
 
-def _turn_rows(chunk):
+def _turn_rows(chunk: Chunk) -> None:
     """Turn a matrix that is stored by columns around here, before several processes ask for its rows."""
     if chunk.turned is not None and not os.path.isdir(chunk.turned):
         with open_cells(chunk.path, layer=chunk.layer, turned=chunk.turned) as cells:
             cells.rows(0, 0)
 
 
-def _collect(running, reports, bar):
+def _collect(running: dict[Future, Chunk], reports: dict[int, dict[str, Any]], bar: tqdm) -> None:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         chunk = running.pop(future)
@@ -212,7 +215,7 @@ def _collect(running, reports, bar):
         bar.update(chunk.stop - chunk.start)
 
 
-def _complete(plan, reports, folder, metadata):
+def _complete(plan: Plan, reports: list[dict[str, Any]], folder: str, metadata: Mapping[str, Any]) -> None:
     """Indices, vocabulary and metadata of the whole set."""
     whole = os.path.join(folder, "whole")
     for split in SPLITS:
@@ -226,7 +229,7 @@ def _complete(plan, reports, folder, metadata):
     shutil.rmtree(os.path.join(whole, "done"))
 
 
-def _metadata(plan, reports, seconds):
+def _metadata(plan: Plan, reports: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     cells = {split: sum(report["cells"].get(split, 0) for report in reports) for split in SPLITS}
     dropped = sum(report["dropped"] for report in reports)
     if not cells["train"]:

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tahoe_distill.data.collating.draws import mix64
 
@@ -10,7 +11,7 @@ from tahoe_distill.data.collating.draws import mix64
 _EXACT = 5_000_000
 
 
-def random_split(cells, fraction, seed):
+def random_split(cells: int, fraction: float, seed: int) -> np.ndarray:
     """(cells,) bool, true for validation; the same for the same seed whatever is read in which order."""
     if not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must lie in 0 … 1 (1 excluded), found {fraction}")
@@ -23,7 +24,7 @@ def random_split(cells, fraction, seed):
     return hashes < limit
 
 
-def group_split(groups, fraction, seed):
+def group_split(groups: ArrayLike, fraction: float, seed: int) -> np.ndarray:
     """(cells,) bool, true for validation: whole groups, in an order drawn from the seed, until the share is reached.
 
     Args:
@@ -36,13 +37,15 @@ def group_split(groups, fraction, seed):
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must lie in 0 … 1 (1 excluded), found {fraction}")
-    names, numbers, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    groups = np.asarray(groups, dtype=str)
+    names, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if fraction == 0:
         return np.zeros(len(groups), dtype=bool)
     if names.size < 2:
         raise ValueError(f"split_by needs at least two groups, found one: {str(names[0])!r}; split at random instead")
     order = sorted(range(names.size), key=lambda n: hashlib.blake2b(f"{seed}:{names[n]}".encode()).digest())
-    taken, wanted = [], fraction * len(groups)
+    taken: list[int] = []
+    wanted = fraction * len(groups)
     for number in order[:-1]:
         if taken and sizes[taken].sum() + sizes[number] / 2 > wanted:
             continue

@@ -1,6 +1,8 @@
 """Files from stores: streaming's downloaders, and public S3 buckets without credentials."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from streaming.base.storage import CloudDownloader, S3Downloader
 
@@ -11,19 +13,19 @@ class PublicS3Downloader(S3Downloader):
     Streaming means to do that too, but waits for an error that boto3 raises only later, with the first request.
     """
 
-    def _create_s3_client(self, unsigned=False, timeout=60):
+    def _create_s3_client(self, unsigned: bool = False, timeout: float = 60) -> Any:
         from boto3.session import Session
 
         return super()._create_s3_client(unsigned or Session().get_credentials() is None, timeout)
 
 
-def downloader(remote):
-    """A streaming downloader for ``remote``, a folder or file of any store that streaming knows, or None."""
-    is_s3 = remote is not None and os.fspath(remote).startswith("s3://")
+def downloader(remote: str | None) -> CloudDownloader:
+    """A streaming downloader for ``remote``, a folder or file of any store that streaming knows, or ``None``."""
+    is_s3 = remote is not None and remote.startswith("s3://")
     return PublicS3Downloader() if is_s3 else CloudDownloader.get(remote)
 
 
-def fetch(remote, local, timeout=60):
+def fetch(remote: str, local: str, timeout: float = 60) -> None:
     """Copy one file from ``remote`` to ``local`` unless it is there already.
 
     Raises:
@@ -36,7 +38,7 @@ def fetch(remote, local, timeout=60):
         raise OSError(f"{remote} cannot be fetched to {local} ({type(error).__name__}: {error})") from error
 
 
-def local_file(source):
+def local_file(source: str | os.PathLike[str] | Mapping[str, str]) -> str | os.PathLike[str]:
     """The path of a file that is named by its path, or by ``{local, remote}`` and fetched where it is not there yet.
 
     Raises:
@@ -44,7 +46,6 @@ def local_file(source):
     """
     if isinstance(source, (str, os.PathLike)):
         return source
-    path = source.get("local")
-    if source.get("remote") and not os.path.isfile(path):
-        fetch(source["remote"], path)
-    return path
+    if source.get("remote") and not os.path.isfile(source["local"]):
+        fetch(source["remote"], source["local"])
+    return source["local"]

@@ -2,9 +2,12 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
+from streaming.base.format.base.reader import FileInfo
 from streaming.base.format.mds import MDSReader
 from streaming.base.format.mds.encodings import mds_decode
 from streaming.base.hashing import get_hash
@@ -31,8 +34,11 @@ class CellReader(MDSReader):
     download. Here each process checks a shard when it first opens it, so that a damaged cache or copy is found too.
     """
 
+    fetched: bool
+    checked: bool
+
     @classmethod
-    def adopt(cls, reader, fetched):
+    def adopt(cls, reader: Any, fetched: bool) -> "CellReader":
         """Turn a plain reader into one of this class.
 
         Args:
@@ -45,14 +51,14 @@ class CellReader(MDSReader):
         return reader
 
     @property
-    def filename(self):
+    def filename(self) -> str:
         """Path of the uncompressed file."""
         return os.path.join(self.dirname, self.split, self.raw_data.basename)
 
-    def validate(self, allow_unsafe_types):
+    def validate(self, allow_unsafe_types: bool) -> None:
         """Nothing to refuse: the one unsafe encoding, ``pkl``, is never unpickled here."""
 
-    def get_sample_data(self, idx):
+    def get_sample_data(self, idx: int) -> bytes:
         """Bytes of a sample.
 
         Raises:
@@ -62,7 +68,7 @@ class CellReader(MDSReader):
         self.check()
         return super().get_sample_data(idx)
 
-    def decode_sample(self, data):
+    def decode_sample(self, data: bytes) -> dict[str, Any]:
         """Columns of a sample, pickled ones through :func:`safe_loads`.
 
         Raises:
@@ -75,7 +81,7 @@ class CellReader(MDSReader):
         except (ValueError, IndexError, UnicodeDecodeError) as error:
             raise ShardError(f"{self.filename}: a sample cannot be decoded ({error}); the shard is damaged") from error
 
-    def _columns(self, data):
+    def _columns(self, data: bytes) -> Iterator[tuple[str, Any]]:
         sizes, place = [], 0
         for size in self.column_sizes:
             if not size:
@@ -87,7 +93,7 @@ class CellReader(MDSReader):
             yield name, safe_loads(part) if encoding == "pkl" else mds_decode(encoding, part)
             place += size
 
-    def check(self):
+    def check(self) -> None:
         """Read the file and compare it with the index, once for each process.
 
         Raises:
@@ -109,13 +115,13 @@ class CellReader(MDSReader):
         raise ShardError(f"{self.filename}: the shard is damaged: {problem}; {source}")
 
 
-def damage(data, info, samples):
-    """What is wrong with the bytes of a shard, or None.
+def damage(data: bytes, info: FileInfo, samples: int) -> str | None:
+    """What is wrong with the bytes of a shard, or ``None``.
 
     Args:
         data: The uncompressed file.
         info: Its entry in the index.
-        samples: Samples that the index says it has.
+        samples: Number of its samples by the index.
     """
     if len(data) != info.bytes:
         return f"{len(data)} bytes where the index says {info.bytes}"
@@ -133,7 +139,7 @@ def damage(data, info, samples):
     return None
 
 
-def remove(shard):
+def remove(shard: CellReader) -> None:
     """Remove what is on disk of a shard that can be had again: the uncompressed file, and a fetched compressed one."""
     infos = [shard.raw_data, shard.zip_data if shard.fetched else None]
     for info in filter(None, infos):

@@ -1,15 +1,18 @@
-"""Decode the pickled tensors of Tahoe's own shards without running anything that a pickle asks for.
+"""Decode the pickled tensors of Tahoe's own shards without running anything that a pickle names.
 
 A pickle names callables and has them called. Here only the few names that a torch tensor or a NumPy array needs
-resolve, each to a function of this file that checks what it is given; any other name is refused and told.
+resolve, each to a function of this file that checks what it is given; any other name is refused by name.
 """
 
 import io
 import math
 import pickle
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _MAX_BYTES = 1 << 28
 _STORAGES = (torch.UntypedStorage, torch.storage.TypedStorage)
@@ -20,7 +23,7 @@ class UnsafePickleError(ValueError):
     """A pickle that holds anything but a tensor, an array or a plain number or string, or that is damaged."""
 
 
-def safe_loads(data):
+def safe_loads(data: bytes) -> Tensor | np.ndarray | np.generic | int | float | bool | str:
     """Decode one pickled value.
 
     Args:
@@ -47,7 +50,7 @@ def safe_loads(data):
     raise UnsafePickleError(f"a pickled {type(value).__name__}; only tensors, arrays, numbers and strings are read")
 
 
-def _open_storage(data):
+def _open_storage(data: object) -> Any:
     """Stand-in for ``torch.storage._load_from_bytes``, which would unpickle this inner blob without any check."""
     if not isinstance(data, bytes):
         raise UnsafePickleError("a tensor storage that is not bytes")
@@ -57,7 +60,15 @@ def _open_storage(data):
     return storage
 
 
-def _build_tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
+def _build_tensor(
+    storage: Any,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool = False,
+    hooks: object = None,
+    metadata: object = None,
+) -> Tensor:
     """Stand-in for ``torch._utils._rebuild_tensor_v2`` that keeps the tensor inside its storage."""
     if not isinstance(storage, _STORAGES) or hooks or metadata:
         raise UnsafePickleError("a tensor with hooks, metadata or no storage")
@@ -74,45 +85,45 @@ def _build_tensor(storage, offset, size, stride, requires_grad=False, hooks=None
 class _PendingArray:
     """Receives the state that a pickled ``ndarray`` sets, and builds the array from its raw bytes."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Sequence[Any]) -> None:
         _, shape, dtype, fortran, raw = state
         if not isinstance(dtype, np.dtype) or not isinstance(raw, bytes):
             raise UnsafePickleError("an array of Python objects")
         self.array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C").copy()
 
 
-def _start_array(cls, shape, typecode):
+def _start_array(cls: object, shape: object, typecode: object) -> _PendingArray:
     if cls is not np.ndarray:
         raise UnsafePickleError("a subclass of ndarray")
     return _PendingArray()
 
 
-def _number_dtype(name, *_):
+def _number_dtype(name: object, *_: object) -> np.dtype:
     dtype = np.dtype(name) if isinstance(name, str) else None
     if dtype is None or dtype.kind not in _NUMBER_KINDS:
         raise UnsafePickleError(f"an array of type {name}")
     return dtype
 
 
-def _array_from_buffer(buffer, dtype, shape, order):
+def _array_from_buffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
 
 
-def _scalar(dtype, raw):
+def _scalar(dtype: np.dtype, raw: bytes) -> np.generic:
     return np.frombuffer(raw, dtype)[0]
 
 
-def _latin1_bytes(text, codec):
+def _latin1_bytes(text: str, codec: object) -> bytes:
     if codec != "latin1":
         raise UnsafePickleError(f"text in {codec}")
     return text.encode("latin1")
 
 
-def _empty_bytes():
+def _empty_bytes() -> bytes:
     return b""
 
 
-def _no_hooks():
+def _no_hooks() -> dict:
     return {}
 
 
@@ -132,10 +143,10 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise UnsafePickleError(f"a pickle that asks for {module}.{name}, which is neither tensor nor array")
         return _ALLOWED[module, name]
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: object) -> Any:
         raise UnsafePickleError("a pickle that refers to objects outside itself")

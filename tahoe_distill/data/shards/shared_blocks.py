@@ -7,7 +7,9 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from streaming.base.world import World
 from torch import distributed
@@ -21,7 +23,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def taking_a_number():
+def taking_a_number() -> Iterator[None]:
     """Let the runs of a user on a machine make their data sets one after the other, each under a number of its own.
 
     Streaming looks for a free number and takes it a moment later, so of two runs that start together one may find it
@@ -40,7 +42,7 @@ def taking_a_number():
         yield
 
 
-def _wait_for(lock):
+def _wait_for(lock: IO[str]) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(BlockingIOError):
@@ -50,7 +52,7 @@ def _wait_for(lock):
     log.warning("another run has been making a data set for %.0f seconds; going on without waiting", _PATIENCE_SECONDS)
 
 
-def pass_over_taken_numbers(blocks=SHARED_MEMORY):
+def pass_over_taken_numbers(blocks: Path = SHARED_MEMORY) -> list[str]:
     """Make streaming take numbers for its shared memory that no run uses or has left behind.
 
     A data set numbers its blocks. It refuses to start where it finds blocks of its own local folder and has a remote,

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from composer.loggers import FileLogger
+from composer.core import State
+from composer.loggers import FileLogger, Logger
 
 
 class RunFileLogger(FileLogger):
@@ -12,7 +13,7 @@ class RunFileLogger(FileLogger):
     last checkpoint and the kill stand in the file twice.
     """
 
-    def init(self, state, logger):
+    def init(self, state: State, logger: Logger) -> None:
         """Open the file, and write what was logged before this event."""
         self._is_newline = True
         self._run_name = state.run_name

@@ -2,21 +2,26 @@
 
 import json
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from composer.core import Event, Time, TimeUnit
+from composer.core import Event, State, Time, TimeUnit
+from composer.loggers import Logger
 from composer.utils import create_interval_scheduler, dist
 from llmfoundry.interfaces import CallbackWithConfig
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
-from tahoe_distill.hub.records import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.models import Tx1Model
-from tahoe_distill.training.callbacks.best_student import BestSoFar
-from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
+from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 
 log = logging.getLogger(__name__)
@@ -25,8 +30,8 @@ log = logging.getLogger(__name__)
 class HFStudentCallback(CallbackWithConfig):
     """Exports the student at an interval and at the end of the fit.
 
-    The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, where it is asked
-    for, ``folder-best``. Each is written under a temporary name, loaded in a fresh process and compared, and only then
+    The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, with ``best``,
+    ``folder-best``. Each is written under a temporary name, loaded in a fresh process and compared, and only then
     renamed. A mismatch stops the run.
 
     Args:
@@ -38,8 +43,8 @@ class HFStudentCallback(CallbackWithConfig):
             where it is missing, and leaves it otherwise.
         verify: Reload each export in a fresh process.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
-            may be left out. A student that is not better is kept and not published, and the run ends well.
+        push_to_hub: ``{repo_id: …, private: …, only_if_better: …, mode: …}`` to publish the last export; all keys but
+            the first may be left out. A student that is not better is kept and not published, and the run ends well.
         best: Name of an evaluation metric, or ``{metric: …, mode: max or min}``: after each evaluation that improves
             on it, the student replaces ``folder-best``, with value and batch in its ``best.json``.
 
@@ -52,14 +57,15 @@ class HFStudentCallback(CallbackWithConfig):
 
     def __init__(
         self,
-        train_config,
-        folder,
-        save_interval="1dur",
-        overwrite=False,
-        verify=True,
-        dtype="float32",
-        push_to_hub=None,
-        best=None,
+        train_config: Mapping[str, Any],
+        folder: str | os.PathLike[str],
+        save_interval: str = "1dur",
+        *,
+        overwrite: bool = False,
+        verify: bool = True,
+        dtype: str = "float32",
+        push_to_hub: Mapping[str, Any] | None = None,
+        best: str | Mapping[str, Any] | None = None,
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
@@ -79,14 +85,14 @@ class HFStudentCallback(CallbackWithConfig):
         interval = Time.from_input(save_interval, TimeUnit.EPOCH)
         self.due = create_interval_scheduler(interval, include_end_of_training=False)
         # Values of the last evaluation, which a checkpoint of Composer lacks.
-        self.metrics = {}
+        self.metrics: dict[str, float] = {}
         self.resumed = False
         # Where a run may carry on from a checkpoint, that is loaded first.
         if not self.config.get("autoresume"):
             self._check_folders(self.folder.exists())
 
-    def run_event(self, event, state, logger):
-        """Export when the interval, an evaluation or the end of the fit says so."""
+    def run_event(self, event: Event, state: State, logger: Logger) -> None:
+        """Export at the interval, after an evaluation that improves, and at the end of the fit."""
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
         if event == Event.FIT_END:
             self._export(state, self.folder, push=self.push)
@@ -97,18 +103,18 @@ class HFStudentCallback(CallbackWithConfig):
         elif self._is_interval(event, state):
             self._export(state, self._interval_folder(state))
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, str]:
         """The last and the best evaluation, as texts: a sharded resume needs the same keys whatever a run has."""
         best = self.best.record() if self.best else {}
         return {"best": json.dumps(best), "metrics": json.dumps(self.metrics)}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
         """Carry on from them."""
         self.metrics = json.loads(state["metrics"])
         if self.best:
             self.best.restore(json.loads(state["best"]))
 
-    def _check_start(self, state):
+    def _check_start(self, state: State) -> None:
         """Refuse a folder of another run; write that of a run which was killed after its last batch."""
         if self.best:
             self.best.check(state)
@@ -119,46 +125,60 @@ class HFStudentCallback(CallbackWithConfig):
         if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
             self._export(state, self.folder, push=self.push)
 
-    def _note_evaluation(self, state):
+    def _note_evaluation(self, state: State) -> None:
         self.metrics = read_metrics(state)
         if self.best and self.best.improved(state):
-            self._export(state, self.best_folder, {BEST_FILE: to_json(self.best.record())})
+            self._export(state, self.best_folder, extra={BEST_FILE: to_json(self.best.record())})
 
-    def _is_interval(self, event, state):
+    def _is_interval(self, event: Event, state: State) -> bool:
         elapsed = state.get_elapsed_duration()
         return elapsed is not None and elapsed < 1.0 and self.due(state, event)
 
-    def _check_folders(self, in_the_way):
+    def _check_folders(self, in_the_way: bool) -> None:
         if in_the_way and not self.overwrite:
             raise _exists(self.folder)
         if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
             raise _exists(self.best_folder)
 
-    def _is_own(self, folder):
+    def _is_own(self, folder: Path) -> bool:
         """Whether a folder was written by this run, before it was killed or had ended."""
         record = folder / HYPERPARAMETERS_FILE
         return record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config)
 
-    def _may_replace(self, folder):
+    def _may_replace(self, folder: Path) -> bool:
         # A resumed run may have other settings by now, such as the number of workers.
         return self.overwrite or self.resumed or self._is_own(folder)
 
-    def _interval_folder(self, state):
+    def _interval_folder(self, state: State) -> Path:
         return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")
 
-    def _export(self, state, folder, extra=None, push=None):
+    def _export(
+        self,
+        state: State,
+        folder: Path,
+        *,
+        extra: Mapping[str, str] | None = None,
+        push: Mapping[str, Any] | None = None,
+    ) -> None:
         model = state.model.module if state.is_model_ddp else state.model
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights = get_model_state_dict(model.student, options=options)
 
-        def write():
-            self._write(model, weights, folder, state, extra or {})
+        def write() -> None:
+            self._write(state, model, weights, folder, extra or {})
             if push:
                 _publish(folder, push)
 
         on_rank_zero(write, "rank 0 could not export the student")
 
-    def _write(self, model, weights, folder, state, extra):
+    def _write(
+        self,
+        state: State,
+        model: TahoeDistillModel,
+        weights: Mapping[str, Tensor],
+        folder: Path,
+        extra: Mapping[str, str],
+    ) -> None:
         metrics = read_metrics(state) or self.metrics
         config = type(model.student.config).from_dict(model.student.config.to_dict())
         with torch.device("meta"):
@@ -175,18 +195,18 @@ class HFStudentCallback(CallbackWithConfig):
         }
         processor = model.make_processor(*_names(state))
         replace = self._may_replace(folder)
-        write_model_folder(student, processor, folder, files, verify=self.verify, overwrite=replace)
+        write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
         log.info("wrote the student to %s", folder)
 
 
-def _exists(folder):
+def _exists(folder: Path) -> FileExistsError:
     return FileExistsError(
         f"{folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
         "callbacks.hf_student.overwrite=true"
     )
 
 
-def _publish(folder, settings):
+def _publish(folder: Path, settings: Mapping[str, Any]) -> None:
     try:
         report = push_folder(folder, **settings)
     except NotBetterError as error:
@@ -200,7 +220,7 @@ def _publish(folder, settings):
         log.info("published the student as %s", report.url)
 
 
-def _names(state):
+def _names(state: State) -> tuple[dict[str, str], dict[str, int] | None]:
     """Gene symbols that came with the training shards, and the drugs that their collator knows, if any."""
     collator = getattr(state.train_dataloader, "collate_fn", None)
     vocab, drugs = getattr(collator, "vocab", None), getattr(collator, "drugs", None)

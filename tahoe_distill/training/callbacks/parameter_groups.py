@@ -1,15 +1,17 @@
 """Parameter groups: what the optimizer trains, and what weight decay leaves alone."""
 
 import logging
+from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
-from tahoe_distill.models.modeling_tx1 import Tx1GeneEncoder
+from tahoe_distill.models import Tx1GeneEncoder
 
 log = logging.getLogger(__name__)
 
 
-def group_parameters(model, optimizer):
+def group_parameters(model: nn.Module, optimizer: Optimizer) -> None:
     """Regroup an optimizer's parameters in place, before it has any state and before the model is sharded.
 
     llm-foundry hands every parameter of a model to the optimizer, frozen ones included, in one group. Frozen ones are
@@ -28,12 +30,12 @@ def group_parameters(model, optimizer):
     log.info("trainable parameters by group: %s", "; ".join(sizes))
 
 
-def spared_from_decay(model):
+def spared_from_decay(model: nn.Module) -> set[str]:
     """Names of the parameters that weight decay leaves alone: vectors (norms, biases), embeddings, the gene table.
 
     A row of a table is trained only by cells that have its gene, and decay would shrink it in every other batch.
     """
-    spared = set()
+    spared: set[str] = set()
     for prefix, module in model.named_modules():
         # The factorised gene table is an embedding and a matrix; both are the table.
         whole = isinstance(module, (nn.Embedding, Tx1GeneEncoder))
@@ -43,7 +45,7 @@ def spared_from_decay(model):
     return spared
 
 
-def _split(model, group):
+def _split(model: nn.Module, group: dict[str, Any]) -> list[dict[str, Any]]:
     spared = spared_from_decay(model)
     ids = {id(parameter) for name, parameter in model.named_parameters() if name in spared}
     decayed = [parameter for parameter in group["params"] if id(parameter) not in ids]

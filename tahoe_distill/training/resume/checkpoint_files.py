@@ -1,14 +1,16 @@
-"""Checkpoints of Composer on a local disk: which a folder holds, and whether each is whole.
+"""Checkpoints of Composer on a local disk: which a folder holds, whether each is whole, and what stands in it.
 
-Nothing here runs what a checkpoint's pickles name: every class in them is replaced by one that does nothing.
+Nothing here runs what a checkpoint's pickles name.
 """
 
 import io
+import os
 import pickle
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 METADATA_FILE = ".metadata"
 # Composer's names for a file of rank 0 and for a folder of shards, in the order epoch, batch.
@@ -30,31 +32,57 @@ class SavedCheckpoint:
     batch: int
 
     @property
-    def sharded(self):
+    def sharded(self) -> bool:
         """Whether it is a folder with a share of each process."""
         return self.path.is_dir()
 
     @property
-    def age(self):
+    def age(self) -> tuple[int, int]:
         """A key by which later checkpoints sort after earlier ones."""
         return self.batch, self.epoch
 
-    def damage(self):
+    def damage(self) -> str | None:
         """Why it cannot be read, in a few words, or ``None`` when it is whole."""
         try:
             return _folder_damage(self.path) if self.sharded else _file_damage(self.path)
         except FileNotFoundError:
             return "it is gone"  # Another node that shares the disk was faster.
 
-    def run_name(self):
+    def run_name(self) -> str | None:
         """Name of the run that wrote it, or ``None`` where that cannot be told. Only for one that is whole."""
         try:
-            return _name_in_folder(self.path) if self.sharded else _name_in_file(self.path)
-        except (OSError, KeyError, TypeError, AttributeError, StopIteration):
+            return self.read("state", "run_name")
+        # A value of another kind on the way, or one that its run's own callbacks made unreadable without running code.
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError):
             return None
 
+    def read(self, *keys: str) -> Any:
+        """A value of its content that is no tensor, read without running any code.
 
-def find_checkpoint(path):
+        Args:
+            keys: Where it stands, such as ``"state", "run_name"``.
+
+        Raises:
+            KeyError: When there is no such value.
+            ValueError: When the file cannot be read without running code.
+        """
+        # Imported here: torch takes seconds, and whoever only looks for checkpoints does not need it.
+        import torch
+
+        from tahoe_distill.teacher.composer_checkpoint import read_composer_checkpoint
+
+        if self.sharded:
+            place = dict(_places(self.path))[".".join(keys)]
+            with open(self.path / place.relative_path, "rb") as file:
+                file.seek(place.offset)
+                return torch.load(io.BytesIO(file.read(place.length)), weights_only=True)
+        value = read_composer_checkpoint(self.path)
+        for key in keys:
+            value = value[key]
+        return value
+
+
+def find_checkpoint(path: str | os.PathLike[str]) -> SavedCheckpoint | None:
     """The checkpoint that ``path`` is by its name, or ``None``."""
     path = Path(path)
     name = _NAME.fullmatch(path.name)
@@ -64,94 +92,56 @@ def find_checkpoint(path):
     return SavedCheckpoint(path, int(name[1]), int(name[2]))
 
 
-def find_checkpoints(folder):
+def find_checkpoints(folder: str | os.PathLike[str]) -> list[SavedCheckpoint]:
     """All checkpoints of a folder, the earliest first."""
     found = (find_checkpoint(path) for path in Path(folder).iterdir())
     return sorted((saved for saved in found if saved is not None), key=lambda saved: saved.age)
 
 
-def _file_damage(path):
-    # torch writes a zip archive, whose table of contents comes last.
-    if not zipfile.is_zipfile(path):
-        return f"it breaks off after {path.stat().st_size} bytes"
-    try:
-        with open(path, "rb") as file:
-            _load_torch(file)
-    # A damaged archive or pickle may end in any error.
-    except Exception as error:
-        return f"it cannot be read ({type(error).__name__}: {error})"
-    return None
+def _file_damage(path: Path) -> str | None:
+    # torch writes a zip archive, whose table of contents comes last: a file that was cut anywhere has none.
+    return None if zipfile.is_zipfile(path) else f"it breaks off after {path.stat().st_size} bytes"
 
 
-def _folder_damage(folder):
-    path = folder / METADATA_FILE
-    if not path.is_file():
+def _folder_damage(folder: Path) -> str | None:
+    if not (folder / METADATA_FILE).is_file():
         return f"it has no {METADATA_FILE}, which is written last"
+    # A run that goes back and writes over a checkpoint cuts its shares and leaves its metadata till the end. A share is
+    # written entry by entry, each an archive, so a kill leaves one that ends as whole ones do: only the sizes tell.
     try:
-        places = [place.state for place in _load(path.read_bytes()).state["storage_data"].values()]
-        ends = [(folder / place["relative_path"], place["offset"] + place["length"]) for place in places]
+        places = [place for _, place in _places(folder)]
     # A damaged pickle may end in any error.
     except Exception as error:
         return f"its {METADATA_FILE} cannot be read ({type(error).__name__})"
-    for share, end in ends:
+    for place in places:
+        share, end = folder / place.relative_path, place.offset + place.length
         size = share.stat().st_size if share.is_file() else 0
         if size < end:
             return f"{share.name} has {size} bytes where {METADATA_FILE} counts on {end} or more"
     return None
 
 
-def _name_in_file(path):
-    with open(path, "rb") as file:
-        return _load_torch(file)["state"]["run_name"]
+def _places(folder: Path) -> list[tuple[str, Any]]:
+    """The name of each entry of a sharded checkpoint, and where it lies: ``relative_path``, ``offset``, ``length``.
+
+    A tensor has an entry for each of its parts.
+    """
+    with open(folder / METADATA_FILE, "rb") as file:
+        entries = _MetadataUnpickler(file).load().storage_data
+    return [(key.fqn, place) for key, place in entries.items()]
 
 
-def _name_in_folder(folder):
-    entries = _load((folder / METADATA_FILE).read_bytes()).state["storage_data"]
-    place = next(place.state for key, place in entries.items() if key.state["fqn"] == "state.run_name")
-    with open(folder / place["relative_path"], "rb") as file:
-        file.seek(place["offset"])
-        return _load_torch(io.BytesIO(file.read(place["length"])))
+class _Record:
+    """In place of every class in a sharded checkpoint's metadata: keeps the fields and runs nothing."""
+
+    def __new__(cls, *arguments: object) -> "_Record":
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            vars(self).update(state)
 
 
-def _load_torch(file):
-    """What ``torch.save`` wrote, without tensors and other objects."""
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if not names:
-            raise ValueError("no archive of torch's")
-        return _load(archive.read(names[0]))
-
-
-def _load(data):
-    return _InertUnpickler(io.BytesIO(data)).load()
-
-
-class _Inert:
-    """Stands for any class of a pickle: takes what the pickle gives it and keeps the state."""
-
-    def __new__(cls, *arguments, **options):
-        return object.__new__(cls)
-
-    def __init__(self, *arguments, **options):
-        self.state = None
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def __setitem__(self, key, value):
-        """Entries of a mapping."""
-
-    def append(self, value):
-        """An entry of a list."""
-
-    def extend(self, values):
-        """Entries of a list."""
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
-        return _Inert
-
-    def persistent_load(self, identity):
-        """In place of a tensor's storage."""
-        return None
+class _MetadataUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        return _Record

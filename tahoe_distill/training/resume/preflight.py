@@ -3,10 +3,12 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tahoe_distill.training.resume.checkpoint_files import find_checkpoint, find_checkpoints
+from tahoe_distill.training.resume.checkpoint_files import SavedCheckpoint, find_checkpoint, find_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +18,7 @@ _SAVE_FILENAME = "ep{epoch}-ba{batch}-rank{rank}.pt"
 
 @dataclass(frozen=True)
 class SaveSettings:
-    """What a run's configuration says about its checkpoints.
+    """A run's settings of its checkpoints.
 
     Args:
         folder: ``save_folder``, its ``{run_name}`` filled in; ``None`` where the run saves none, or not on this disk.
@@ -36,7 +38,7 @@ class SaveSettings:
     missing: tuple[str, ...] = ()
 
     @classmethod
-    def from_config(cls, config, processes=1):
+    def from_config(cls, config: Mapping[str, Any], processes: int = 1) -> "SaveSettings":
         """From a run's configuration, a mapping, and the number of its processes."""
         run_name = config.get("run_name") or os.environ.get("RUN_NAME")
         fsdp = config.get("fsdp_config")
@@ -53,7 +55,7 @@ class SaveSettings:
         )
 
 
-def prepare_run(config):
+def prepare_run(config: Mapping[str, Any]) -> None:
     """Make the folder of checkpoints fit to be resumed from.
 
     Acts in the first process of each node; the others wait for it when they join the process group. Everything it does
@@ -72,11 +74,11 @@ def prepare_run(config):
         log.warning(
             "save_folder is set without %s, which a killed run needs to carry on by itself", ", ".join(settings.missing)
         )
-    if settings.resumes and settings.folder and settings.folder.is_dir() and _has_our_names(config):
+    if settings.resumes and settings.folder is not None and settings.folder.is_dir() and _has_our_names(config):
         look_over(settings)
 
 
-def look_over(settings):
+def look_over(settings: SaveSettings) -> None:
     """Point ``latest`` at a whole checkpoint and put aside those that a kill left unfinished.
 
     A folder that was not written by this run is left as it is.
@@ -84,7 +86,10 @@ def look_over(settings):
     Raises:
         ValueError: When the checkpoint to carry on from is sharded and this run's are not, or the other way round.
     """
-    folder, link = settings.folder, settings.folder / settings.latest
+    folder = settings.folder
+    if folder is None:
+        return
+    link = folder / settings.latest
     if os.path.lexists(link) and not _is_our_link(link):
         log.warning("%s is not a link to a checkpoint beside it; %s is left as it is", link, folder)
         return
@@ -96,25 +101,25 @@ def look_over(settings):
         return
     if chosen:
         _check_kind(chosen, settings)
-    _say_and_link(link, linked, problems.get(linked), chosen)
+    _link(link, linked, problems.get(linked) if linked else None, chosen)
     for saved, problem in problems.items():
         if problem and (chosen is None or saved.age > chosen.age):
             _put_aside(saved.path, problem)
 
 
-def _newest_whole(problems):
+def _newest_whole(problems: Mapping[SavedCheckpoint, str | None]) -> SavedCheckpoint | None:
     whole = [saved for saved, problem in problems.items() if not problem]
     return whole[-1] if whole else None
 
 
-def _is_our_link(link):
+def _is_our_link(link: Path) -> bool:
     """Whether it leads to a checkpoint in its own folder, or to one that was there."""
     if not link.is_symlink() or os.path.basename(os.readlink(link)) != os.readlink(link):
         return False
     return not link.exists() or find_checkpoint(link.parent / os.readlink(link)) is not None
 
 
-def _is_of_run(saved, run_name):
+def _is_of_run(saved: SavedCheckpoint, run_name: str | None) -> bool:
     writer = saved.run_name()
     if writer is None or run_name is None or writer == run_name:
         return True
@@ -128,7 +133,7 @@ def _is_of_run(saved, run_name):
     return False
 
 
-def _check_kind(saved, settings):
+def _check_kind(saved: SavedCheckpoint, settings: SaveSettings) -> None:
     if settings.sharded is None or saved.sharded == settings.sharded:
         return
     kinds = {True: "sharded over several processes", False: "one file"}
@@ -138,8 +143,8 @@ def _check_kind(saved, settings):
     )
 
 
-def _say_and_link(link, linked, problem, chosen):
-    """Make ``link`` lead to ``chosen``, atomically, unless it does."""
+def _link(link: Path, linked: SavedCheckpoint | None, problem: str | None, chosen: SavedCheckpoint | None) -> None:
+    """Make ``link`` lead to ``chosen``, atomically, unless it does; a warning gives the reason."""
     if chosen == linked and chosen is not None:
         return
     if not os.path.lexists(link):
@@ -157,7 +162,7 @@ def _say_and_link(link, linked, problem, chosen):
     os.replace(new, link)
 
 
-def _put_aside(path, problem):
+def _put_aside(path: Path, problem: str) -> None:
     aside = path.with_name(path.name + PARTIAL)
     if aside.is_dir():
         shutil.rmtree(aside, ignore_errors=True)
@@ -168,19 +173,19 @@ def _put_aside(path, problem):
     log.warning("%s was not finished when its run ended (%s); it is now %s", path, problem, aside.name)
 
 
-def _local_folder(config, run_name):
+def _local_folder(config: Mapping[str, Any], run_name: str | None) -> Path | None:
     folder = config.get("save_folder")
     if not folder or "://" in folder:
         return None
     return Path(folder.replace("{run_name}", str(run_name)))
 
 
-def _has_our_names(config):
+def _has_our_names(config: Mapping[str, Any]) -> bool:
     """Whether checkpoints get the names that :mod:`checkpoint_files` knows."""
     return (config.get("save_filename") or _SAVE_FILENAME) == _SAVE_FILENAME
 
 
-def _missing(config, run_name, fsdp):
+def _missing(config: Mapping[str, Any], run_name: str | None, fsdp: Mapping[str, Any] | None) -> Iterator[str]:
     if not config.get("save_folder"):
         return
     if not run_name:

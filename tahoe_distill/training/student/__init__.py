@@ -1,1 +1,1 @@
-"""The student of a run: what the YAML says of it, its vocabulary, its first weights, what it sees."""
+"""The student of a run: its section of the YAML, its vocabulary, its first weights, what it sees."""

@@ -2,9 +2,12 @@
 
 import logging
 import os
+from collections.abc import Mapping, Set
+from typing import Any
 
 import torch
 from composer.utils import dist
+from torch import Tensor
 
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
@@ -41,7 +44,7 @@ _INHERITED_WITH_WEIGHTS = (
 )
 
 
-def student_vocabulary(spec, vocab):
+def student_vocabulary(spec: str | Mapping[str, Any] | StudentSpec, vocab: GeneVocab) -> GeneVocab:
     """The vocabulary of a student.
 
     Args:
@@ -68,15 +71,21 @@ def student_vocabulary(spec, vocab):
     return vocab if own.tokens == vocab.tokens else own
 
 
-def student_config(spec, teacher_config, defaults=None, vocab=None):
-    """Configuration of a student, answering in the teacher's space unless ``projection_dim`` says otherwise.
+def student_config(
+    spec: str | Mapping[str, Any] | StudentSpec,
+    teacher_config: Tx1Config | None,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    vocab: GeneVocab | None = None,
+) -> Tx1Config:
+    """Configuration of a student, whose embeddings lie in the teacher's space unless ``projection_dim`` is given.
 
     Args:
         spec: Preset name; a mapping of :class:`Tx1Config` fields, optionally with ``preset``, ``init``, ``genes`` and
             ``drug_token``; ``{"path": FOLDER}`` to carry on from an exported student; or a :class:`StudentSpec`.
         teacher_config: The teacher's configuration, whose tokens and bins the student takes over; ``None`` without
             a teacher.
-        defaults: Fields to fill in when neither the spec nor the teacher says.
+        defaults: Fields to fill in where neither the spec nor the teacher has them.
         vocab: The student's vocabulary where it is not the teacher's.
 
     Raises:
@@ -97,7 +106,7 @@ def student_config(spec, teacher_config, defaults=None, vocab=None):
     return Tx1Config(**{**settings, **spec.fields})
 
 
-def check_width(spec, config, teacher_config):
+def check_width(spec: StudentSpec, config: Tx1Config, teacher_config: Tx1Config | None) -> None:
     """Refuse a student that is wider than its teacher, which is nearly always the preset of another teacher.
 
     Args:
@@ -117,7 +126,7 @@ def check_width(spec, config, teacher_config):
         )
 
 
-def _inherited(spec, teacher_config):
+def _inherited(spec: StudentSpec, teacher_config: Tx1Config | None) -> dict[str, Any]:
     if teacher_config is None:
         return {}
     same_width = spec.fields.get("hidden_size", Tx1Config().hidden_size) == teacher_config.hidden_size
@@ -125,7 +134,7 @@ def _inherited(spec, teacher_config):
     return {name: getattr(teacher_config, name) for name in names}
 
 
-def _drug_settings(teacher_config, vocab):
+def _drug_settings(teacher_config: Tx1Config | None, vocab: GeneVocab | None) -> dict[str, Any]:
     if teacher_config is None or teacher_config.num_drugs is None:
         raise ValueError(
             "model.student.drug_token is set, but there is no teacher with a drug token; load one that has it with "
@@ -135,7 +144,7 @@ def _drug_settings(teacher_config, vocab):
     return settings if vocab is None else {**settings, "drug_token_id": vocab["<drug>"]}
 
 
-def _exported_config(folder, teacher_config, vocab):
+def _exported_config(folder: str, teacher_config: Tx1Config | None, vocab: GeneVocab | None) -> Tx1Config:
     config = Tx1Config.from_pretrained(os.path.dirname(_file(folder, "config.json")))
     if vocab is not None:
         if config.vocab_size < len(vocab):
@@ -151,14 +160,22 @@ def _exported_config(folder, teacher_config, vocab):
     return config
 
 
-def _file(folder, name):
+def _file(folder: str, name: str) -> str:
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"model.student.path: {folder} has no {name}; expected an exported student")
     return path
 
 
-def build_student(spec, config, needs, sees_masks, teacher=None, tokens=None):
+def build_student(
+    spec: str | Mapping[str, Any] | StudentSpec,
+    config: Tx1Config,
+    needs: Set[str],
+    *,
+    sees_masks: bool,
+    teacher: Tx1Model | None = None,
+    tokens: Tensor | None = None,
+) -> Tx1Model:
     """A student ready to train, without the heads that no objective trains.
 
     A trainable parameter that never gets a gradient breaks resumption, so what no gradient reaches is left out or
@@ -198,7 +215,7 @@ def build_student(spec, config, needs, sees_masks, teacher=None, tokens=None):
     return student
 
 
-def _refuse_what_needs_a_teacher(spec):
+def _refuse_what_needs_a_teacher(spec: StudentSpec) -> None:
     if spec.init == "teacher":
         raise ValueError(
             "model.student.init: teacher takes the teacher's weights, and this run loads no teacher (there is none, or "

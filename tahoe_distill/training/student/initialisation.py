@@ -1,8 +1,12 @@
 """A student's first weights, taken from its teacher as far as the two fit."""
 
 import logging
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor, nn
+
+from tahoe_distill.models import Tx1Config, Tx1Model
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +22,7 @@ _ROWS = 8192
 
 
 @torch.no_grad()
-def initialise_from_teacher(student, teacher, tokens=None):
+def initialise_from_teacher(student: Tx1Model, teacher: Tx1Model, tokens: Tensor | None = None) -> list[str]:
     """Give a student the weights of its teacher where they fit, in place; the rest stays as it is.
 
     Where the widths agree, the student takes the teacher's gene table, encoders, evenly spaced blocks, final norm and
@@ -40,7 +44,7 @@ def initialise_from_teacher(student, teacher, tokens=None):
     tokens = _check_tokens(student, teacher, tokens)
     report = [_gene_table(student, teacher, tokens)]
     if student.config.hidden_size == teacher.config.hidden_size:
-        report += [_input_side(student, teacher), *_output_side(student, teacher)]
+        report += [_inputs(student, teacher), *_blocks_and_outputs(student, teacher)]
     else:
         report.append(
             f"all else: from scratch, the widths differ ({student.config.hidden_size}, the teacher has "
@@ -51,7 +55,7 @@ def initialise_from_teacher(student, teacher, tokens=None):
     return report
 
 
-def taken_layers(layers, teacher_layers):
+def taken_layers(layers: int, teacher_layers: int) -> list[int]:
     """Which of the teacher's blocks each of the student's starts as: evenly spaced, the last one being the last.
 
     Examples:
@@ -61,7 +65,7 @@ def taken_layers(layers, teacher_layers):
     return [max(round((layer + 1) * teacher_layers / layers) - 1, 0) for layer in range(layers)]
 
 
-def truncated_svd(table, rank, rows=None):
+def truncated_svd(table: Tensor, rank: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The best approximation of a table by one of a lower rank (Eckart and Young).
 
     Taken from the eigenvectors of the (width, width) matrix of inner products, which is summed over pieces of the
@@ -87,11 +91,11 @@ def truncated_svd(table, rank, rows=None):
     return torch.cat([_rows(table, piece) @ basis for piece in pieces]), basis
 
 
-def _rows(table, rows):
+def _rows(table: Tensor, rows: Tensor) -> Tensor:
     return table[rows.to(table.device)].to("cpu", torch.float32)
 
 
-def _check_tokens(student, teacher, tokens):
+def _check_tokens(student: Tx1Model, teacher: Tx1Model, tokens: Tensor | None) -> Tensor:
     size = student.config.vocab_size
     if tokens is None:
         tokens = torch.arange(teacher.config.vocab_size)
@@ -103,7 +107,7 @@ def _check_tokens(student, teacher, tokens):
     return tokens
 
 
-def _gene_table(student, teacher, tokens):
+def _gene_table(student: Tx1Model, teacher: Tx1Model, tokens: Tensor) -> str:
     encoder, config = student.gene_encoder, student.config
     table = _full_table(teacher.gene_encoder)
     # The row of padding is never trained, and means nothing in the teacher.
@@ -128,7 +132,7 @@ def _gene_table(student, teacher, tokens):
     return f"gene table: the teacher's at rank {rank} by truncated SVD, expansion included"
 
 
-def _scale(scores, config):
+def _scale(scores: Tensor, config: Tx1Config) -> Tensor:
     """What brings the scores to the size of a fresh table.
 
     The LayerNorm behind the table takes the length of a row away, so the forward pass does not need it; but an Adam
@@ -138,17 +142,17 @@ def _scale(scores, config):
     return size if size > 0 else torch.ones(())
 
 
-def _full_table(encoder):
+def _full_table(encoder: nn.Module) -> Tensor:
     table = encoder.embedding.weight
     return table if encoder.expand is None else table.float() @ encoder.expand.weight.float().T
 
 
-def _copy_norm(encoder, source):
+def _copy_norm(encoder: nn.Module, source: nn.Module) -> None:
     if encoder.enc_norm is not None and source.enc_norm is not None:
         encoder.enc_norm.load_state_dict(source.enc_norm.state_dict())
 
 
-def _input_side(student, teacher):
+def _inputs(student: Tx1Model, teacher: Tx1Model) -> str:
     student.flag_encoder.load_state_dict(teacher.flag_encoder.state_dict())
     taken, left = ["mask flag"], []
     differing = _differing(student, teacher, _VALUES)
@@ -163,7 +167,7 @@ def _input_side(student, teacher):
     return f"the teacher's {', '.join(taken)}" + (f"; from scratch: {', '.join(left)}" if left else "")
 
 
-def _output_side(student, teacher):
+def _blocks_and_outputs(student: Tx1Model, teacher: Tx1Model) -> list[str]:
     differing = _differing(student, teacher, _BLOCK)
     if differing:
         return [f"blocks and heads: from scratch, {differing}"]
@@ -176,7 +180,7 @@ def _output_side(student, teacher):
     return [*lines, *_heads(student, teacher), *_projection(student, teacher)]
 
 
-def _heads(student, teacher):
+def _heads(student: Tx1Model, teacher: Tx1Model) -> Iterator[str]:
     for name, fields in _HEADS.items():
         mine, theirs = getattr(student, name), getattr(teacher, name)
         if mine is None:
@@ -189,7 +193,7 @@ def _heads(student, teacher):
             yield f"{name}: the teacher's"
 
 
-def _projection(student, teacher):
+def _projection(student: Tx1Model, teacher: Tx1Model) -> Iterator[str]:
     mine, theirs = student.projection, teacher.projection
     if mine is None:
         return
@@ -204,7 +208,7 @@ def _projection(student, teacher):
         yield "projection: from scratch"
 
 
-def _differing(student, teacher, fields):
+def _differing(student: Tx1Model, teacher: Tx1Model, fields: Sequence[str]) -> str:
     """The fields in which the two configurations differ, for a message; empty where they agree."""
     pairs = [(name, getattr(student.config, name), getattr(teacher.config, name)) for name in fields]
     return ", ".join(f"{name} is {mine}, the teacher's {theirs}" for name, mine, theirs in pairs if mine != theirs)

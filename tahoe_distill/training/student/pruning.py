@@ -7,16 +7,18 @@ import os
 import numpy as np
 import torch
 from streaming.base.world import World
+from torch import Tensor
 
-from tahoe_distill.data.schema import GENES, INDEX_FILE
-from tahoe_distill.data.shards.reader import ShardError
-from tahoe_distill.data.shards.stream import CellStream
+from tahoe_distill.data.batch import GENES
+from tahoe_distill.data.shards.dataset import CellStream
+from tahoe_distill.data.shards.reader import CellReader, ShardError
+from tahoe_distill.data.shards.writer import INDEX_FILE
 from tahoe_distill.models import GeneVocab
 
 log = logging.getLogger(__name__)
 
 
-def pruned_vocabulary(path, vocab):
+def pruned_vocabulary(path: str | os.PathLike[str], vocab: GeneVocab) -> GeneVocab:
     """The part of a vocabulary that shards or a list of genes need.
 
     Args:
@@ -51,7 +53,7 @@ def pruned_vocabulary(path, vocab):
     return pruned
 
 
-def token_lookup(vocab, student_vocab):
+def token_lookup(vocab: GeneVocab, student_vocab: GeneVocab) -> Tensor:
     """The student's token for each of the teacher's.
 
     Args:
@@ -69,7 +71,7 @@ def token_lookup(vocab, student_vocab):
     return lookup
 
 
-def teacher_tokens(vocab, student_vocab):
+def teacher_tokens(vocab: GeneVocab, student_vocab: GeneVocab) -> Tensor:
     """The teacher's token for each of the student's, int64, in the order of the student's numbers.
 
     Raises:
@@ -81,24 +83,26 @@ def teacher_tokens(vocab, student_vocab):
             f"the student knows {len(missing)} tokens that its teacher lacks ({', '.join(missing[:3])}); give it a "
             "teacher whose vocabulary has them, or start a student of this teacher's vocabulary"
         )
-    return torch.tensor([vocab[token] for token in sorted(student_vocab.tokens, key=student_vocab.tokens.get)])
+    return torch.tensor(
+        [vocab[token] for token in sorted(student_vocab.tokens, key=lambda token: student_vocab.tokens[token])]
+    )
 
 
-def _numbers_in_shards(folder):
+def _numbers_in_shards(folder: str) -> set[int]:
     if not os.path.isfile(os.path.join(folder, INDEX_FILE)):
         inside = [name for name in sorted(os.listdir(folder)) if os.path.isfile(os.path.join(folder, name, INDEX_FILE))]
         hint = f"name one of {', '.join(inside)} in it" if inside else "prepare them first (`tahoe-distill prepare`)"
         raise FileNotFoundError(f"{folder} has no {INDEX_FILE}, so it is no folder of MDS shards; {hint}")
     # Compressed shards are unpacked beside their originals, as training does too.
     stream = CellStream(local=folder, keep_zip=True)
-    numbers = set()
+    numbers: set[int] = set()
     for shard in stream.get_shards(World.detect(), False):
         stream.prepare_shard(shard)
         numbers.update(np.unique(_genes(shard)).tolist())
     return numbers
 
 
-def _genes(shard):
+def _genes(shard: CellReader) -> np.ndarray:
     """Tokens of all cells of a shard, end to end."""
     cells = []
     for sample in range(shard.samples):
@@ -109,7 +113,7 @@ def _genes(shard):
     return np.concatenate(cells) if cells else np.empty(0, dtype=np.int64)
 
 
-def _numbers_in_file(path, vocab):
+def _numbers_in_file(path: str, vocab: GeneVocab) -> set[int]:
     names = _names(path)
     numbers = vocab.gene_tokens(names)
     unknown = [name for name, number in zip(names, numbers) if number < 0]
@@ -118,7 +122,7 @@ def _numbers_in_file(path, vocab):
     return set(numbers[numbers >= 0].tolist())
 
 
-def _names(path):
+def _names(path: str) -> list[str]:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"model.student.genes: {path} does not exist; expected a local folder of MDS shards, or a JSON or text "

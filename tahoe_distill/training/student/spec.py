@@ -1,8 +1,10 @@
-"""What `model.student` of a YAML says: a preset, dimensions, a folder, and what the student takes from its teacher."""
+"""The section `model.student` of a YAML: a preset, dimensions or a folder, and what is taken from the teacher."""
 
 import inspect
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tahoe_distill.models import Tx1Config
 from tahoe_distill.naming import check_keys
@@ -24,7 +26,7 @@ _SETTABLE = _FIELDS - {*TOKEN_FIELDS, *DRUG_FIELDS} | _OWN
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """What ``model.student`` of the YAML says.
+    """The section ``model.student`` of the YAML.
 
     Args:
         fields: :class:`Tx1Config` fields, those of a preset among them.
@@ -35,7 +37,7 @@ class StudentSpec:
         allow_wider: Whether it may be wider than its teacher.
     """
 
-    fields: dict = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
     init: str = "scratch"
     genes: str | None = None
@@ -43,14 +45,14 @@ class StudentSpec:
     allow_wider: bool = False
 
     @classmethod
-    def read(cls, spec):
+    def read(cls, spec: "str | Mapping[str, Any] | StudentSpec") -> "StudentSpec":
         """From a preset's name or a mapping; a :class:`StudentSpec` stays as it is.
 
         Raises:
             ValueError: For an unknown preset, init or field, fields that are not for the user to set, and for ``path``
                 with other settings.
         """
-        if isinstance(spec, cls):
+        if isinstance(spec, StudentSpec):
             return spec
         given = {"preset": spec} if isinstance(spec, str) else dict(spec)
         if "path" in given:
@@ -59,12 +61,12 @@ class StudentSpec:
                 raise ValueError(f"model.student.path loads a whole student; remove {extra}")
             return cls(path=os.fspath(given["path"]))
         _check(given)
-        preset = PRESETS.get(given.pop("preset", None), {})
-        own = {name: given.pop(name, None) for name in ("init", "genes", "drug_token", "allow_wider")}
+        preset = PRESETS.get(given.pop("preset", ""), {})
+        own: dict[str, Any] = {name: given.pop(name, None) for name in ("init", "genes", "drug_token", "allow_wider")}
         return cls(fields={**preset, **given}, **{name: value for name, value in own.items() if value is not None})
 
 
-def _check(given):
+def _check(given: Mapping[str, Any]) -> None:
     for name in TOKEN_FIELDS:
         if name in given:
             raise ValueError(

@@ -17,20 +17,20 @@ def generators(count, seed=0):
 
 def test_thinning_keeps_the_fraction():
     genes, counts = cell(0)
-    kept = [thinned(genes, counts, 0.3, rng)[1].sum() for rng in generators(50)]
+    kept = [thinned((genes, counts), 0.3, rng)[1].sum() for rng in generators(50)]
     assert np.mean(kept) == pytest.approx(0.3 * counts.sum(), rel=0.02)
 
 
 def test_thinned_counts_are_whole_positive_and_no_larger():
     genes, counts = cell(0)
-    left, kept = thinned(genes, counts, 0.2, np.random.default_rng(1))
+    left, kept = thinned((genes, counts), 0.2, np.random.default_rng(1))
     assert (kept > 0).all() and (kept == np.rint(kept)).all()
     assert (kept <= counts[np.isin(genes, left)]).all()
 
 
 def test_mixing_is_a_convex_combination_over_the_union():
     one, two = cell(1), cell(2)
-    genes, counts = mixed(one, two, 0.25, np.random.default_rng(0))
+    genes, counts = mixed(one, two, 0.25, rng=np.random.default_rng(0))
     assert set(genes) <= set(one[0]) | set(two[0]) and len(set(genes)) == len(genes)
     assert counts.sum() == pytest.approx(0.25 * one[1].sum() + 0.75 * two[1].sum(), rel=0.05)
 

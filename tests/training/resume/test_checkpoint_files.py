@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
-from saved import cut, write_file, write_shards
+from torch.distributed.checkpoint import FileSystemReader
 
 from tahoe_distill.training.resume.checkpoint_files import find_checkpoint, find_checkpoints
+from tests.helpers.checkpoints import cut, write_file, write_shards
+from tests.helpers.pickles import RunsCode
 
 WRITERS = pytest.mark.parametrize("write", [write_file, write_shards], ids=["file", "shards"])
 
@@ -48,12 +51,35 @@ def test_one_that_another_node_moved_away_is_damaged(tmp_path, write):
     assert saved.damage() == "it is gone"
 
 
-def test_a_flipped_byte_in_the_structure_is_found(tmp_path):
+def test_a_file_is_damaged_wherever_it_was_cut(tmp_path):
     path = write_file(tmp_path, 0, 3)
-    data = bytearray(path.read_bytes())
-    data[data.index(b"run_name")] ^= 1
-    path.write_bytes(data)
-    assert "it cannot be read (BadZipFile" in find_checkpoint(path).damage()
+    saved, data = find_checkpoint(path), path.read_bytes()
+    for size in {*range(0, len(data), 97), *range(len(data) - 300, len(data))}:
+        path.write_bytes(data[:size])
+        assert saved.damage() == f"it breaks off after {size} bytes"
+
+
+def test_a_share_that_a_later_run_was_writing_anew_is_damaged_where_one_of_its_entries_ends(tmp_path):
+    """The metadata of the first writing is still there, and every entry of the share is whole."""
+    folder = write_shards(tmp_path, 0, 3)
+    share = next(folder.glob("*.distcp"))
+    ends = [place.offset + place.length for place in torch_metadata(folder).storage_data.values()]
+    os.truncate(share, min(ends))
+    assert zipfile.is_zipfile(share)
+    assert f"{share.name} has {min(ends)} bytes where .metadata counts on" in find_checkpoint(folder).damage()
+
+
+def torch_metadata(folder):
+    """What torch itself reads."""
+    return FileSystemReader(folder).read_metadata()
+
+
+@WRITERS
+def test_values_are_read_by_their_keys(tmp_path, write):
+    saved = find_checkpoint(write(tmp_path, 0, 3, "my-run"))
+    assert saved.read("state", "run_name") == "my-run"
+    with pytest.raises(KeyError, match="nothing"):
+        saved.read("state", "nothing")
 
 
 def test_a_folder_without_metadata_or_with_less_data_is_damaged(tmp_path):
@@ -72,21 +98,11 @@ def test_a_folder_without_metadata_or_with_less_data_is_damaged(tmp_path):
     assert find_checkpoint(folder).damage() == "it has no .metadata, which is written last"
 
 
-class Payload:
-    """Would make a folder, if its pickle were run."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
-
-
 def test_nothing_in_a_pickle_is_run(tmp_path):
     path, folder = tmp_path / "ep0-ba3-rank0.pt", tmp_path / "ep0-ba4"
-    torch.save({"state": {"run_name": Payload(str(tmp_path / "made"))}}, path)
+    torch.save({"state": {"run_name": RunsCode(str(tmp_path / "made"))}}, path)
     folder.mkdir()
-    (folder / ".metadata").write_bytes(pickle.dumps(Payload(str(tmp_path / "made"))))
+    (folder / ".metadata").write_bytes(pickle.dumps(RunsCode(str(tmp_path / "made"))))
     for saved in find_checkpoints(tmp_path):
         saved.damage()
         saved.run_name()

@@ -6,11 +6,12 @@ The runs are whole ones; most are forked from a process that has the imports beh
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from whole_runs import distill, remove_blocks, weights
+
+from tests.helpers import HELPERS
+from tests.helpers.whole_runs import distill, remove_blocks, weights
 
 KILLED = -9
 BATCHES = 14  # Of 8 cells; 6 make an epoch.
@@ -45,7 +46,7 @@ def config(run_config, tmp_path):
             "hf_student": {"folder": "hf", "save_interval": "5ba", "verify": False},
             "kill_at": {"plan": "plan.json"},
         },
-        "code_paths": [str(Path(__file__).with_name("kill_at.py"))],
+        "code_paths": [str(HELPERS / "kill_at.py")],
     }
 
 
@@ -232,7 +233,7 @@ def test_a_checkpoint_is_as_large_with_any_teacher(runs, config, tmp_path, small
 def write_teacher(folder, vocab, layers):
     """A teacher of 16 dimensions in the release format."""
     from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
-    from tahoe_distill.teacher.release import write_release
+    from tahoe_distill.teacher.write_release import write_release
 
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "context_length": 32}
     model = Tx1Model(Tx1Config(vocab_size=len(vocab), num_hidden_layers=layers, **sizes)).eval()

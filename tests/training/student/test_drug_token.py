@@ -5,17 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
-from in_process import train
 
 from tahoe_distill.data import Tx1Collator, prepare_shards
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
-from tahoe_distill.teacher.release import write_release
+from tahoe_distill.teacher.write_release import write_release
 from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 from tahoe_distill.training.model import TahoeDistillModel
-from tahoe_distill.training.student.view import without_drug
+from tests.helpers.in_process import train
 
 DRUGS = {"<pad>": 0, "DMSO": 1, "aspirin": 2}
 OBJECTIVES = {"cosine": 1.0, "gene": 1.0, "hidden": {"layer_map": [[1, 2]]}, "expression": {"alpha": 0.5}}
@@ -192,22 +191,6 @@ def test_carries_on_with_the_fingerprints_of_the_export(build, teacher, load, tm
     batch = load(do_mlm=False)
     second.loss(second(batch), batch)["total"].backward()
     assert [name for name, p in second.named_parameters() if p.requires_grad and p.grad is None] == []
-
-
-def test_the_drug_is_cut_from_the_students_own_view():
-    batch = {
-        "gene": torch.tensor([[1, 3, 8, 5, 9]]),
-        "student_gene": torch.tensor([[1, 3, 5]]),
-        "student_expr": torch.tensor([[-2.0, -2.0, 4.0]]),
-        "student_index": torch.tensor([[0, 1, 3]]),
-        "drug_ids": torch.tensor([2]),
-    }
-    cut = without_drug(batch)
-    assert cut["student_gene"].tolist() == [[1, 5]]
-    assert cut["student_expr"].tolist() == [[-2.0, 4.0]]
-    assert cut["student_index"].tolist() == [[0, 3]]
-    assert cut["gene"] is batch["gene"]
-    assert batch["student_gene"].shape == (1, 3)
 
 
 def test_batches_that_do_not_fit_the_models_are_refused(build, load):

@@ -53,10 +53,10 @@ def test_heads_without_objective_are_left_out_and_the_unused_flag_frozen():
 
 
 def test_carries_on_from_an_export(tmp_path, small_vocab):
-    first = build_student("tiny", student_config("tiny", TEACHER), {"cell"}, False)
+    first = build_student("tiny", student_config("tiny", TEACHER), {"cell"}, sees_masks=False)
     write_model_folder(first, Tx1Processor(small_vocab, max_length=32), tmp_path / "hf")
     spec = {"path": str(tmp_path / "hf")}
-    second = build_student(spec, student_config(spec, TEACHER), {"cell"}, False)
+    second = build_student(spec, student_config(spec, TEACHER), {"cell"}, sees_masks=False)
     assert all((second.state_dict()[name] == tensor).all() for name, tensor in first.state_dict().items())
 
 
@@ -128,7 +128,7 @@ def test_first_weights_are_the_teachers_where_asked_for():
 )
 def test_what_needs_the_teachers_weights_is_refused_without_them(spec, message):
     with pytest.raises(ValueError, match=message):
-        build_student(spec, Tx1Config(vocab_size=43), {"cell"}, False)
+        build_student(spec, Tx1Config(vocab_size=43), {"cell"}, sees_masks=False)
 
 
 def test_vocabularies_are_the_teachers_unless_an_export_has_its_own(tmp_path, small_vocab):

@@ -1,0 +1,46 @@
+"""The documents name what there is, and their lines fit on a screen."""
+
+import re
+
+import pytest
+
+from tests.helpers import REPOSITORY
+
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+# A path of the repository in backticks, such as `tests/hub/`; not a part of another path, nor one with a placeholder.
+PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli)/[\w./-]*)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+CODE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
+def document(request):
+    return request.param
+
+
+def test_paths_and_links_lead_somewhere(document):
+    text = document.read_text(encoding="utf-8")
+    paths = [REPOSITORY / path for path in PATH.findall(text)]
+    links = [document.parent / link for link in LINK.findall(CODE.sub("", text))]
+    missing = [str(path) for path in (*paths, *links) if not path.exists()]
+    assert not missing
+
+
+def test_contributing_names_the_files_of_each_kind_of_part():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    assert [part.splitlines()[0] for part in parts] == [
+        "An objective",
+        "A metric",
+        "A size of student",
+        "An input format",
+        "A family of teachers",
+        "A file of the export",
+    ]
+    for part in parts:
+        assert {"tahoe_distill", "tests", "docs"} <= {path.split("/")[0] for path in PATH.findall(part)}, part
+
+
+def test_prose_has_no_line_above_120_columns(document):
+    prose = CODE.sub("", document.read_text(encoding="utf-8"))
+    assert not [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")]
