@@ -41,7 +41,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
-    package_data={"tahoe_distill": ["py.typed"], "tahoe_distill.teacher": ["nano/*"]},
+    package_data={
+        "tahoe_distill": ["py.typed"],
+        "tahoe_distill.cells": ["human_symbols.csv.gz"],
+        "tahoe_distill.teacher": ["nano/*"],
+    },
     python_requires=">=3.10,<3.13",
     install_requires=BASE,
     extras_require={

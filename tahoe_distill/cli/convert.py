@@ -22,12 +22,15 @@ def run(args: argparse.Namespace) -> None:
     if Path(args.out).exists():
         # Before a download of gigabytes, not after it.
         raise FileExistsError(f"{args.out} exists already; remove it or choose another output folder")
+    from tahoe_distill.cells import with_symbols
     from tahoe_distill.hub.export import write_model_folder
     from tahoe_distill.teacher import load_teacher
 
     teacher = load_teacher(
         args.source, size=args.size, use_chem=args.use_chem, revision=args.revision, cache_dir=args.cache_dir
     )
+    # So that the folder reads files with gene symbols wherever it goes.
+    teacher.processor.vocab = with_symbols(teacher.processor.vocab)
     write_model_folder(teacher.model, teacher.processor, args.out, verify=args.verify)
     print(f"{args.out}: {teacher.model.num_parameters():,} parameters; load it with")
     print(f'  AutoModel.from_pretrained("{args.out}", trust_remote_code=True)')

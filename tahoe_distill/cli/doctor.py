@@ -5,16 +5,17 @@ The exit code is 1 where embedding would be meaningless, or where vectors differ
 
 import argparse
 
+from tahoe_distill.cli.reading import add_reading_arguments
+
 EXAMPLE = """tahoe-distill doctor cells.h5ad --model runs/quickstart/hf
   tahoe-distill doctor determinism cells.h5ad --model runs/quickstart/hf"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("what", nargs="+", metavar="[determinism] FILE", help="h5ad or zarr file to look at")
+    parser.add_argument("what", nargs="+", metavar="[determinism] FILE", help="h5ad, zarr or 10x .h5 to look at")
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
-    parser.add_argument("--layer", help="layer to read instead of X")
-    parser.add_argument("--gene-key", help="column of var with Ensembl ids (default: found by itself)")
+    add_reading_arguments(parser)
     parser.add_argument("--no-estimate", action="store_true", help="do not embed a few cells to estimate the time")
     parser.add_argument("--cells", type=int, default=64, help="cells that `determinism` embeds (default: 64)")
 
@@ -28,9 +29,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"expected `doctor FILE` or `doctor determinism FILE`, found {' '.join(args.what)!r}")
     from tahoe_distill.embedding import examine
 
-    findings = examine(
-        args.what[0], args.model, layer=args.layer, gene_key=args.gene_key, estimate=not args.no_estimate
-    )
+    reading = {"layer": args.layer, "gene_key": args.gene_key, "symbols": args.symbols}
+    findings = examine(args.what[0], args.model, **reading, estimate=not args.no_estimate)
     for finding in findings:
         print(f"{finding.level:8}{finding.topic:13}{finding.text}")
     if any(finding.level == "error" for finding in findings):
@@ -42,7 +42,8 @@ def _determinism(args: argparse.Namespace, path: str) -> None:
     from tahoe_distill.embedding import check_determinism
     from tahoe_distill.embedding.determinism import TOLERANCE
 
-    compared = check_determinism(path, args.model, layer=args.layer, gene_key=args.gene_key, cells=args.cells)
+    reading = {"layer": args.layer, "gene_key": args.gene_key, "symbols": args.symbols}
+    compared = check_determinism(path, args.model, **reading, cells=args.cells)
     print(f"{'way':24}{'largest difference':>20}  sha256")
     for way in compared:
         print(f"{way.name:24}{way.difference:>20.1e}  {way.sha256[:16]}")

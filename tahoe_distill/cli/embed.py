@@ -1,4 +1,4 @@
-"""Embed the cells of an h5ad or zarr file of any size with a student or a converted teacher.
+"""Embed the cells of a file of any size (h5ad, zarr, 10x .h5) with a student or a converted teacher.
 
 Writes a copy of the input with the vectors in obsm. Memory does not grow with the file; a run that was killed or
 interrupted carries on when the same command is given again.
@@ -7,6 +7,7 @@ interrupted carries on when the same command is given again.
 import argparse
 import sys
 
+from tahoe_distill.cli.reading import add_reading_arguments
 from tahoe_distill.embedding import BACKENDS
 
 EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad"
@@ -15,11 +16,10 @@ EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --o
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
-    parser.add_argument("--adata", required=True, help="h5ad or zarr with raw counts or log1p of them")
-    parser.add_argument("--out", required=True, help="file of the same format to write")
+    parser.add_argument("--adata", required=True, help="h5ad, zarr or 10x .h5 with raw counts or log1p of them")
+    parser.add_argument("--out", required=True, help="file to write: zarr where the input is, h5ad otherwise")
     parser.add_argument("--key-added", default="X_tx1", help="key of obsm (default: X_tx1)")
-    parser.add_argument("--layer", help="layer to read instead of X")
-    parser.add_argument("--gene-key", help="column of var with Ensembl ids (default: found by itself)")
+    add_reading_arguments(parser)
     parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
     parser.add_argument("--genes", action="store_true", help="also write the mean embedding of each gene to varm")
     parser.add_argument("--no-normalize", action="store_true", help="leave vectors at their own length")
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
             key_added=args.key_added,
             layer=args.layer,
             gene_key=args.gene_key,
+            symbols=args.symbols,
             drug_key=args.drug_key,
             overwrite=args.overwrite,
             progress=True,

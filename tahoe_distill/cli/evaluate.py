@@ -5,7 +5,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tahoe_distill.cli.reading import add_reading_arguments
+
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from tahoe_distill.evaluation import Report
 
 EXAMPLE = (
@@ -19,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--student", required=True, help="folder or hub id of an exported student")
     parser.add_argument("--teacher", required=True, help="release folder, hub id, converted folder, or tx1-nano")
     parser.add_argument("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
-    parser.add_argument("--adata", required=True, help="h5ad of held-out cells")
-    parser.add_argument("--reference", required=True, help="h5ad of labelled cells whose labels are carried over")
+    parser.add_argument("--adata", required=True, help="held-out cells: h5ad or zarr, labels in obs")
+    parser.add_argument("--reference", required=True, help="labelled cells whose labels are carried over")
     parser.add_argument("--label-key", required=True, help="obs column with the labels")
-    parser.add_argument("--gene-key", help="var column with gene ids (found by itself)")
-    parser.add_argument("--layer", help="layer with the counts instead of X")
+    add_reading_arguments(parser)
     parser.add_argument("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
     parser.add_argument("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
     parser.add_argument("--out", help="write the numbers as JSON here")
@@ -31,24 +34,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, print a table, write JSON."""
-    import anndata
-
+    from tahoe_distill.cells import read_symbols
     from tahoe_distill.evaluation import evaluate
     from tahoe_distill.models import Tx1Model, Tx1Processor
     from tahoe_distill.teacher import load_teacher
 
     teacher = load_teacher(args.teacher, size=args.size)
     student = (Tx1Model.from_pretrained(args.student).eval(), Tx1Processor.from_pretrained(args.student))
-    query, reference = anndata.read_h5ad(args.adata), anndata.read_h5ad(args.reference)
+    symbols = None if args.symbols is None else read_symbols(args.symbols)
+    query, reference = (_read(path, args.layer) for path in (args.adata, args.reference))
     pair = (teacher.model, teacher.processor)
     report = evaluate(
-        student, pair, query, reference, label_key=args.label_key, gene_key=args.gene_key, layer=args.layer
+        student, pair, query, reference, label_key=args.label_key, gene_key=args.gene_key, symbols=symbols
     )
     if args.out:
         Path(args.out).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     print(format_report(report))
     if args.swap:
         _check_swap(report, args.swap_threshold)
+
+
+def _read(path: str, layer: str | None) -> "AnnData":
+    from tahoe_distill.cells import open_cells
+
+    with open_cells(path, layer=layer) as cells:
+        return cells.to_anndata()
 
 
 def format_report(report: "Report") -> str:

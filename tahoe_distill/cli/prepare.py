@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from tahoe_distill.cli.reading import add_reading_arguments
+
 EXAMPLE = "tahoe-distill prepare cells/*.h5ad --vocab vocab.json --out shards --keep cell_type --split-by donor"
 
 
@@ -14,9 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val-fraction", type=float, default=0.1, help="validation share of the cells (%(default)s)")
     parser.add_argument("--split-by", metavar="COLUMN", help="obs column whose groups stay whole in one split")
     parser.add_argument("--seed", type=int, default=17, help="decides the split (%(default)s)")
-    parser.add_argument("--layer", help="layer to read instead of X; raw for raw.X")
-    parser.add_argument("--gene-key", metavar="COLUMN", help="var column with Ensembl ids (found by itself)")
-    parser.add_argument("--symbols", metavar="FILE", help="JSON, CSV or TSV of gene symbol and Ensembl id")
+    add_reading_arguments(parser)
     parser.add_argument("--keep", nargs="+", default=(), metavar="COLUMN", help="obs columns to carry along")
     parser.add_argument("--teacher-key", metavar="KEY", help="obsm key of a teacher embedding to carry along")
     parser.add_argument("--min-genes", type=int, default=1, help="drop cells with fewer expressed genes (%(default)s)")
@@ -64,7 +64,8 @@ def summary(out: str, metadata: dict[str, Any]) -> str:
     ]
     for item in metadata["inputs"]:
         genes = item["gene_report"]
-        text = f"  {item['path']}: {item['values']}, {genes['matched']} of {genes['genes']} genes ({genes['column']})"
+        places = f"{genes['column']}, {genes['by_symbol']} by symbol" if genes["by_symbol"] else genes["column"]
+        text = f"  {item['path']}: {item['values']}, {genes['matched']} of {genes['genes']} genes ({places})"
         examples = ", ".join(genes["unmatched_examples"][:5])
         lines.append(f"{text}; not matched: {examples}" if examples else text)
     return "\n".join(lines)

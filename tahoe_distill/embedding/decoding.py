@@ -1,10 +1,13 @@
 """From cells to the expression a model expects of them: the heads, run on their own."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from anndata import AnnData
 from scipy import sparse
 
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.in_memory import writable
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
@@ -22,6 +25,7 @@ def decode(
     key_added: str = "tx1_expression",
     layer: str | None = None,
     gene_key: str | None = None,
+    symbols: Symbols | None = None,
     batch_size: int | str = "auto",
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
@@ -37,8 +41,9 @@ def decode(
             NaN for genes that are not in the vocabulary. ``"expression"`` predicts the genes of each cell's context
             from their own embeddings: (n_obs, n_vars) sparse.
         key_added: Key of ``layers``.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        layer: As in :func:`tahoe_distill.embed`.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         batch_size: Cells of a batch at most, or ``"auto"``.
         device: As in :func:`tahoe_distill.embed`.
         dtype: As in :func:`tahoe_distill.embed`.
@@ -54,8 +59,10 @@ def decode(
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, found {head!r}")
     options = Options(batch_size=batch_size, device=device, dtype=dtype)
-    with open_session(adata, model, options, layer=layer, gene_key=gene_key, drug_key=drug_key) as session:
+    chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
+    with open_session(adata, model, options, **chosen) as session:
         _check_head(session.model, head)
+        session.cells.check_genes()
         session.check()
         engine = session.engine(options.places()[0])
         predict = {"mvc": _from_cells, "expression": _from_genes}[head]

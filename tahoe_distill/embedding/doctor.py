@@ -1,12 +1,13 @@
 """What will happen when a file is embedded, found out before it does."""
 
-import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from tahoe_distill.embedding.gene_ids import describe_genes
+from tahoe_distill.cells.formats import Source
+from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.cells.values import LARGEST_LOG, complaint
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.session import open_session
 from tahoe_distill.embedding.survey import survey_cells
@@ -33,37 +34,38 @@ class Finding:
 
 
 def examine(
-    path: str | os.PathLike[str],
+    path: Source,
     model: ModelSource,
     *,
     layer: str | None = None,
     gene_key: str | None = None,
+    symbols: Symbols | None = None,
     estimate: bool = True,
 ) -> list[Finding]:
-    """Look at a file through the eyes of a model.
+    """Look at cells through the eyes of a model.
 
     Args:
-        path: h5ad or zarr file.
+        path: File as :func:`tahoe_distill.embedding.embed_file` takes it, or an AnnData.
         model: As in :func:`tahoe_distill.embed`.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        layer: As in :func:`tahoe_distill.embed`.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         estimate: Embed a few cells to estimate the time of all.
 
     Returns:
         A list of :class:`Finding`.
     """
-    with open_session(path, model, layer=layer, gene_key=gene_key) as session:
+    with open_session(path, model, layer=layer, gene_key=gene_key, symbols=symbols) as session:
         cells = session.cells
         findings = [_storage(cells.source)]
         if cells.n_obs == 0 or cells.n_vars == 0:
             text = f"{cells.n_obs} cells by {cells.n_vars} genes: nothing to embed"
             return [*findings, Finding(ERROR, "cells", text)]
-        tokens, genes = _genes(cells)
-        survey = survey_cells(cells.source, tokens)
-        findings += [*genes, *_values(survey)]
+        survey = survey_cells(cells.source, cells.match.tokens)
+        findings += [_genes(cells.match), *_values(survey)]
         if any(finding.level == ERROR for finding in findings):
             return findings
-        findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, tokens)]
+        findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, cells.match)]
         if estimate and survey.lengths.any():
             findings.append(_estimate(session, survey))
     return findings
@@ -72,37 +74,23 @@ def examine(
 def _storage(source):
     text = f"{source.n_obs:,} cells by {source.n_vars:,} genes, stored as {source.storage}"
     if source.storage == "csc":
-        return Finding(WARNING, "storage", f"{text}: loaded whole; adata.X.tocsr() lets it be read in pieces")
+        way = "in memory" if source.path is None else "through temporary files"
+        return Finding(NOTE, "storage", f"{text}, by columns: turned around once, {way}; adata.X.tocsr() spares that")
     return Finding(OK, "storage", f"{text}; read in pieces")
 
 
-def _genes(cells):
-    """Tokens of the columns, and findings about the gene names."""
-    try:
-        tokens = cells.tokens
-    except ValueError as error:
-        return np.full(cells.n_vars, -1), [Finding(ERROR, "genes", str(error))]
-    genes = cells.source.genes
-    seen = describe_genes(genes.var_names if cells.gene_key is None else genes.var[cells.gene_key])
-    share = float((tokens >= 0).mean())
-    level = OK if share >= 0.5 else WARNING
-    text = f"{(tokens >= 0).sum():,} of {tokens.size:,} genes are in the vocabulary ({100 * share:.1f} %)"
-    return tokens, [Finding(level, "genes", f"{text}; names look like {seen.species} {seen.system}")]
+def _genes(match):
+    """What is said of the gene names: how many are known, where they stand, what they look like."""
+    seen = f"names look like {match.seen.species} {match.seen.system}"
+    if match.problem:
+        return Finding(ERROR, "genes", f"{match.problem} ({seen})")
+    return Finding(OK if match.share >= 0.5 else WARNING, "genes", f"{match}; {seen}")
 
 
 def _values(survey):
     """What the numbers are: counts, log1p of counts, or something that binning makes nonsense of."""
-    if survey.bad:
-        return [Finding(ERROR, "values", f"{survey.bad:,} values are NaN or infinite; expected raw or log1p counts")]
-    if survey.negative:
-        return [
-            Finding(
-                ERROR,
-                "values",
-                f"{survey.negative:,} values are negative, so the matrix was scaled or centred; embed "
-                "the raw counts, perhaps in a layer (--layer)",
-            )  # fmt: skip
-        ]
+    if survey.wrong:
+        return [Finding(ERROR, "values", complaint(survey.wrong))]
     cells = int((survey.lengths > 0).sum())
     if not survey.fractional:
         return [Finding(OK, "values", f"raw counts: whole numbers up to {survey.largest:,.0f}")]
@@ -114,7 +102,7 @@ def _values(survey):
                 "log1p of scaled counts: gives the tokens of the raw counts, but for rounding at bin edges",
             )
         ]
-    if survey.largest < 20:
+    if survey.largest <= LARGEST_LOG:
         text = "log-like fractions that are not plain log1p of counts; only ranks matter, so they are usable"
         return [Finding(NOTE, "values", f"{text}, but the raw counts are safer")]
     text = f"fractions in {survey.fractional:,} of {cells:,} cells, neither counts nor log1p (corrected counts, TPM?)"
@@ -150,18 +138,14 @@ def _cells(survey, processor):
     return [*findings, Finding(level, "context", f"{text}; median {np.median(survey.lengths):,.0f} genes a cell")]
 
 
-def _duplicates(survey, tokens):
-    known = tokens[tokens >= 0]
-    twice = known.size - np.unique(known).size
+def _duplicates(survey, match):
     findings = []
     if survey.twins:
-        findings.append(
-            Finding(WARNING, "duplicates", f"{survey.twins:,} cells repeat the counts of another cell exactly")
-        )
-    if twice:
-        findings.append(
-            Finding(NOTE, "duplicates", f"{twice:,} columns share a gene with another; their counts are added")
-        )
+        text = f"{survey.twins:,} cells repeat the counts of another cell exactly"
+        findings.append(Finding(WARNING, "duplicates", text))
+    if match.duplicates:
+        text = f"{match.duplicates:,} columns share a gene with another; their counts are added"
+        findings.append(Finding(NOTE, "duplicates", text))
     return findings or [Finding(OK, "duplicates", "no cell or gene twice")]
 
 
@@ -172,7 +156,7 @@ def _estimate(session, survey):
     engine = session.engine(device)
     numbers = np.unique(np.linspace(0, cells.n_obs - 1, min(_TRIAL, cells.n_obs)).astype(np.int64))
     trial = [cells.encode(number, number + 1)[0] for number in numbers.tolist()]
-    drugs = np.zeros(len(trial), dtype=np.int64) if processor.use_chem_token else None
+    drugs = cells.drugs(0, len(trial))
     engine.window(trial[:2], None if drugs is None else drugs[:2])
     start = time.perf_counter()
     engine.window(trial, drugs)

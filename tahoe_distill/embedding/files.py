@@ -1,5 +1,6 @@
 """Files of any size in, files with vectors out: constant memory, and a killed run carries on."""
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from tahoe_distill.cells.stores import stamp
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
@@ -26,25 +29,27 @@ def embed_file(
     key_added: str = "X_tx1",
     layer: str | None = None,
     gene_key: str | None = None,
+    symbols: Symbols | None = None,
     drug_key: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> Path:
-    """Embed an h5ad or zarr file of any size into a copy of it.
+    """Embed a file of any size into a copy of it.
 
     Reads, tokenises and embeds window after window and keeps each finished window beside the output, so memory does not
     grow with the file. A run that was killed or interrupted carries on when it is called again with the same arguments,
     and gives the same file.
 
     Args:
-        path: Input, ``.h5ad`` or ``.zarr``; raw counts or log1p of them. Stored by rows (csr or dense) it is read in
-            pieces; stored by columns (csc) it is loaded whole, with a warning.
+        path: Input: h5ad, zarr or 10x ``.h5``; raw counts or log1p of them. A matrix that is stored by columns is
+            turned around once, in files beside the output.
         model: As in :func:`tahoe_distill.embed`.
-        out: Output of the same format; may be the input itself with ``overwrite``.
+        out: Output: zarr where the input is, h5ad otherwise; may be the input itself with ``overwrite``.
         key_added: Key of ``obsm`` and ``uns`` (and ``varm``).
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids.
+        layer: As in :func:`tahoe_distill.embed`.
+        gene_key: As in :func:`tahoe_distill.embed`.
+        symbols: As in :func:`tahoe_distill.embed`.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         overwrite: Replace an existing output or key, and drop the unfinished result of another run.
         progress: Show a progress bar.
@@ -60,10 +65,11 @@ def embed_file(
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
     path, out = Path(path), Path(out)
-    with open_session(path, model, options, layer=layer, gene_key=gene_key, drug_key=drug_key) as session:
+    chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
+    with open_session(path, model, options, turned=_rows_folder(path, out, layer), **chosen) as session:
         width = session.model.config.embedding_size
         keys = [f"{group}/{key_added}" for group in ("obsm", *(["varm"] if options.genes else []))]
-        check_output(path, out, keys, needed=4 * session.cells.n_obs * width, overwrite=overwrite)
+        check_output(session.cells.source, out, keys, needed=4 * session.cells.n_obs * width, overwrite=overwrite)
         session.check()
         noted = session.provenance()
         partial = _open_partial(session, path, out, noted, overwrite)
@@ -75,15 +81,22 @@ def embed_file(
     return out
 
 
+def _rows_folder(path, out, layer):
+    """Where the rows of a matrix that is stored by columns wait for a run that carries on: one place for one input."""
+    digest = hashlib.sha256(repr((str(path.resolve()), layer, stamp(path))).encode()).hexdigest()
+    return folder_of(out) / f"rows-{digest[:16]}"
+
+
 def _open_partial(session, path, out, noted, overwrite):
     """Partial result of exactly this run; with ``overwrite`` one of another run is dropped."""
-    options, status = session.options, path.stat()
+    options, (size, changed) = session.options, stamp(path)
     shape = (session.cells.n_obs, session.model.config.embedding_size)
     run = {
         **noted,
         "input": str(path.resolve()),
-        "input_size": status.st_size,
-        "input_changed": status.st_mtime_ns,
+        "input_size": size,
+        "input_changed": changed,
+        "tokens": hashlib.sha256(session.cells.tokens.tobytes()).hexdigest(),
         "device": options.places()[0].type,
         "batch_size": options.batch_size,
         "window": options.windows(shape[0])[0][1],

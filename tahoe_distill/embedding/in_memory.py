@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 from tqdm.auto import tqdm
 
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
@@ -25,6 +27,7 @@ def embed(
     key_added: str = "X_tx1",
     layer: str | None = None,
     gene_key: str | None = None,
+    symbols: Symbols | None = None,
     batch_size: int | str = "auto",
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
@@ -50,8 +53,10 @@ def embed(
         model: Folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model`` and
             ``processor``. Objects of the caller are not changed.
         key_added: Key of ``obsm``, and of ``uns`` for where the vectors come from.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
+        symbols: Table of gene symbols that overrides those of the model and of the package: symbol to Ensembl id, or a
+            file as :func:`tahoe_distill.cells.read_symbols` takes it.
         batch_size: Cells of a batch at most; ``"auto"`` for a budget of tokens.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         dtype: ``"auto"`` (bfloat16 on GPUs, float32 on CPUs), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
@@ -84,7 +89,7 @@ def embed(
         batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
         genes=genes, attentions=attentions, window=window, workers=workers,
     )  # fmt: skip
-    chosen = {"layer": layer, "gene_key": gene_key, "drug_key": drug_key}
+    chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
     with open_session(adata, model, options, **chosen) as session:
         session.check()
         noted = session.provenance()

@@ -8,8 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tahoe_distill.cells import Cells, open_cells
+from tahoe_distill.cells.stores import open_zarr, opened, stamp
 from tahoe_distill.embedding.engine import Totals
-from tahoe_distill.embedding.source import open_store, open_zarr
 from tahoe_distill.files import remove, replace_text
 
 try:
@@ -114,12 +115,12 @@ def folder_of(out: str | os.PathLike[str]) -> Path:
 
 
 def check_output(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], keys: list[str], *, needed: int, overwrite: bool = False
+    cells: Cells, out: str | os.PathLike[str], keys: list[str], *, needed: int, overwrite: bool = False
 ) -> None:
     """Check, before any long work, that ``out`` can be written.
 
     Args:
-        path: Input file.
+        cells: The input.
         out: Output file.
         keys: Keys such as ``obsm/X_tx1`` that will be written.
         needed: Bytes that the vectors take.
@@ -128,11 +129,8 @@ def check_output(
     Raises:
         ValueError: When the output exists, cannot be written, has another format, or there is too little space.
     """
-    path, out = Path(path), Path(out)
-    if is_zarr(path) != is_zarr(out):
-        raise ValueError(
-            f"input {path.name} and output {out.name} must have one format; expected both .h5ad or both .zarr"
-        )
+    path, out = cells.path, Path(out)
+    _check_format(cells, out)
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists; pass --overwrite (overwrite=True) to replace it, or name another output")
     if not out.parent.is_dir():
@@ -141,7 +139,7 @@ def check_output(
         raise ValueError(f"{out} cannot be written (no permission); name an output in a folder of your own")
     _check_keys(path, keys, overwrite)
     # The partial vectors and the finished file stand side by side for a moment.
-    needed = size_of(path) + 2 * needed
+    needed = stamp(path)[0] + 2 * needed
     free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise ValueError(
@@ -150,30 +148,23 @@ def check_output(
         )
 
 
+def _check_format(cells, out):
+    name = cells.path.name
+    if cells.suffix is None:
+        raise ValueError(f"{name} cannot be copied with vectors in it; unpack it, or convert it to h5ad")
+    if not cells.is_anndata and out.suffix != cells.suffix:
+        raise ValueError(f"{name} is no AnnData; expected an output that ends with {cells.suffix}, found {out.name}")
+    if (out.suffix == ".zarr") != (cells.suffix == ".zarr"):
+        raise ValueError(f"input {name} and output {out.name} must have one format; expected both .h5ad or both .zarr")
+
+
 def _check_keys(path, keys, overwrite):
-    group = open_store(path)
-    try:
+    with opened(path) as group:
         existing = [key for key in keys if key in group]
-    finally:
-        if isinstance(group, h5py.File):
-            group.close()
     if existing and not overwrite:
         raise ValueError(
             f"{path} already has {', '.join(existing)}; pass --overwrite or another --key-added (key_added)"
         )
-
-
-def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a zarr folder."""
-    return Path(path).suffix == ".zarr"
-
-
-def size_of(path: str | os.PathLike[str]) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    path = Path(path)
-    if path.is_file():
-        return path.stat().st_size
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
 
 
 def write_output(
@@ -198,14 +189,14 @@ def write_output(
         uns: Dict for ``uns[key]``.
         varm: (n_vars, d) gene embeddings, or ``None``.
     """
-    path, out = Path(path), Path(out)
+    out = Path(out)
     growing = out.with_name(f".{out.name}.writing")
     remove(growing)
-    if is_zarr(path):
-        shutil.copytree(path, growing)
+    with open_cells(path) as cells:
+        cells.copy_to(growing)
+    if growing.is_dir():
         _add_to_zarr(growing, key, vectors, uns, varm)
     else:
-        shutil.copyfile(path, growing)
         _add_to_h5ad(growing, key, vectors, uns, varm)
     _put_in_place(growing, out)
 

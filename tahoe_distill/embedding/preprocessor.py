@@ -6,7 +6,9 @@ from pathlib import Path
 from anndata import AnnData
 from transformers import BatchFeature
 
-from tahoe_distill.embedding.session import MatchedCells, open_cells
+from tahoe_distill.cells import open_cells
+from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.session import MatchedCells
 from tahoe_distill.models import GeneVocab, Tx1Processor
 
 
@@ -42,14 +44,21 @@ class TahoePreprocessor:
         self.processor = Tx1Processor(processor.vocab, **{**known, **settings})
 
     def process_adata(
-        self, adata: AnnData, layer: str | None = None, gene_key: str | None = None, *, drug_key: str | None = None
+        self,
+        adata: AnnData,
+        layer: str | None = None,
+        gene_key: str | None = None,
+        *,
+        symbols: Symbols | None = None,
+        drug_key: str | None = None,
     ) -> BatchFeature:
         """Tokenise all cells.
 
         Args:
             adata: Cells by genes; raw counts or log1p of them.
-            layer: Layer to read instead of ``X``.
-            gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+            layer: As in :func:`tahoe_distill.embed`.
+            gene_key: As in :func:`tahoe_distill.embed`.
+            symbols: As in :func:`tahoe_distill.embed`.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
 
         Returns:
@@ -57,8 +66,8 @@ class TahoePreprocessor:
             G the longest of the cells; ``drug_ids`` (C,) too where there is a drug token. ``model(**inputs)`` takes
             it.
         """
-        with open_cells(adata, layer) as source:
-            cells = MatchedCells(source, self.processor, gene_key=gene_key, drug_key=drug_key)
+        with open_cells(adata, layer=layer) as source:
+            cells = MatchedCells(source, self.processor, gene_key=gene_key, symbols=symbols, drug_key=drug_key)
             cells.check()
             return self.processor.pad(cells.encode(0, cells.n_obs), cells.drug_ids)
 

@@ -1,47 +1,49 @@
 """What every call begins with: a model and its processor, checked, and the cells that they are to read."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from pathlib import Path
 
-import anndata
 import numpy as np
 import torch
 
 from tahoe_distill import __version__
+from tahoe_distill.cells import Cells, GeneMatch, check_cells, match_genes, open_cells
+from tahoe_distill.cells.drugs import cell_drugs
+from tahoe_distill.cells.formats import Source
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.prepare import drug_numbers, match_genes
-from tahoe_distill.embedding.source import FileSource, MemorySource, check_values
 from tahoe_distill.models import Tx1Model, Tx1Processor
 from tahoe_distill.models.processing_tx1 import Cell
-
-CellSource: TypeAlias = anndata.AnnData | str | os.PathLike[str]
 
 
 @contextlib.contextmanager
 def open_session(
-    cells: CellSource,
+    cells: Source,
     model: ModelSource,
     options: Options | None = None,
     *,
     layer: str | None = None,
     gene_key: str | None = None,
+    symbols: Symbols | None = None,
     drug_key: str | None = None,
+    turned: Path | None = None,
 ) -> Iterator["Session"]:
     """Open the cells, load the model; the cells are closed when the block ends.
 
     Args:
-        cells: AnnData, or path of an h5ad or zarr file.
+        cells: What :func:`tahoe_distill.cells.open_cells` takes.
         model: As in :func:`load_student`.
         options: How to embed.
-        layer: Layer to read instead of ``X``.
-        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
+        symbols: Table of gene symbols that overrides those of the model and of the package.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        turned: As :func:`tahoe_distill.cells.open_cells` takes it.
 
     Yields:
         A :class:`Session`.
@@ -50,9 +52,9 @@ def open_session(
         ValueError: When cells or model are not there or are something else.
     """
     chosen = {"layer": layer, "gene_key": gene_key, "drug_key": drug_key}
-    with open_cells(cells, layer) as source:
+    with open_cells(cells, layer=layer, turned=turned) as source:
         student, processor = load_student(model)
-        matched = MatchedCells(source, processor, gene_key=gene_key, drug_key=drug_key)
+        matched = MatchedCells(source, processor, gene_key=gene_key, symbols=symbols, drug_key=drug_key)
         name = str(model) if is_path(model) else None
         yield Session(student, processor, matched, options or Options(), name, chosen)
 
@@ -84,6 +86,8 @@ class Session:
             ValueError: With what was found and what to do.
         """
         self.options.blocks(self.model.config.num_hidden_layers)
+        if self.options.genes or self.options.attentions is not None:
+            self.cells.check_genes()
         self.cells.check()
 
     def engine(self, device: torch.device) -> Engine:
@@ -92,7 +96,7 @@ class Session:
 
     def provenance(self) -> dict[str, object]:
         """What to note in ``uns`` to make the vectors again; no time, so that a rerun writes the same file."""
-        tokens, options = self.cells.tokens, self.options
+        match, options = self.cells.match, self.options
         noted = {
             "model": self.name or "in memory",
             "weights": weights_fingerprint(self.model),
@@ -100,8 +104,9 @@ class Session:
             "normalize": options.normalize,
             "backend": options.backend,
             "dtype": str(options.dtype),
-            "genes_matched": int((tokens >= 0).sum()),
-            "genes_total": int(tokens.size),
+            "genes_matched": match.count,
+            "genes_by_symbol": match.by_symbol,
+            "genes_total": int(match.tokens.size),
             "tahoe_distill": __version__,
         }
         return {**noted, **{key: value for key, value in self.chosen.items() if value is not None}}
@@ -111,35 +116,41 @@ class MatchedCells:
     """Open cells as a processor reads them. Genes and drugs are looked up when they are first asked for.
 
     Args:
-        source: What :func:`open_cells` gave.
+        source: What :func:`tahoe_distill.cells.open_cells` gave.
         processor: The processor.
-        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        gene_key: As in :func:`open_session`.
+        symbols: As in :func:`open_session`.
         drug_key: Column of ``obs`` with drug names, for a processor with a drug token.
     """
 
     def __init__(
         self,
-        source: MemorySource | FileSource,
+        source: Cells,
         processor: Tx1Processor,
         *,
         gene_key: str | None = None,
+        symbols: Symbols | None = None,
         drug_key: str | None = None,
     ):
         self.source = source
         self.processor = processor
-        self.gene_key = gene_key
-        self.drug_key = drug_key
         self.n_obs, self.n_vars = source.n_obs, source.n_vars
+        self._gene_key, self._symbols, self._drug_key = gene_key, symbols, drug_key
+
+    @cached_property
+    def match(self) -> GeneMatch:
+        """How the genes stand to the vocabulary, good or bad."""
+        return match_genes(self.source, self.processor.vocab, gene_key=self._gene_key, symbols=self._symbols)
 
     @cached_property
     def tokens(self) -> np.ndarray:
         """(n_vars,) int64 token of each gene, -1 where unknown."""
-        return match_genes(self.processor, self.source, self.gene_key)
+        return self.match.require().tokens
 
     @cached_property
     def drug_ids(self) -> np.ndarray | None:
-        """(n_obs,) int64 drug numbers, zeros where no drug is known; ``None`` without a drug token."""
-        return drug_numbers(self.processor, self.source, self.drug_key)
+        """(n_obs,) int64 drug numbers; ``None`` without a drug token."""
+        return cell_drugs(self.source, self.processor, self._drug_key)
 
     @cached_property
     def columns(self) -> np.ndarray:
@@ -156,8 +167,20 @@ class MatchedCells:
             ValueError: When no gene is known, a value is no count, there are no cells, or drugs make no sense.
         """
         _ = self.tokens
-        check_values(self.source)
+        check_cells(self.source)
         _ = self.drug_ids
+
+    def check_genes(self) -> None:
+        """Refuse to write something for each gene of ``var`` where the genes are others.
+
+        Raises:
+            ValueError: When ``raw`` is read.
+        """
+        if self.source.is_raw:
+            raise ValueError(
+                "layer 'raw' has genes of its own, while gene embeddings, attentions and decoded expression are for "
+                "those of var; leave them out, or pass adata.raw.to_adata()"
+            )
 
     def encode(self, start: int, stop: int) -> list[Cell]:
         """Tokens and values of cells ``start`` to ``stop - 1``."""
@@ -166,12 +189,3 @@ class MatchedCells:
     def drugs(self, start: int, stop: int) -> np.ndarray | None:
         """Their drug numbers, for a processor with a drug token."""
         return None if self.drug_ids is None else self.drug_ids[start:stop]
-
-
-def open_cells(cells: CellSource, layer: str | None = None) -> MemorySource | FileSource:
-    """Cells of an AnnData or of a file, as a context manager.
-
-    Raises:
-        ValueError: When they are not there.
-    """
-    return FileSource(cells, layer) if is_path(cells) else MemorySource(cells, layer)

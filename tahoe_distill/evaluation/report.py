@@ -43,7 +43,7 @@ class Report:
         return {**dataclasses.asdict(self), "macro_f1_kept": self.macro_f1_kept}
 
 
-def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer=None, neighbors=10):
+def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer=None, neighbors=10, *, symbols=None):
     """Compare a student with its teacher on ``query`` cells, labels carried over from ``reference`` cells.
 
     Args:
@@ -55,6 +55,7 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
         gene_key: Column of ``var`` with gene ids; found by itself when left out.
         layer: Layer with the counts instead of ``X``.
         neighbors: Neighbours that vote.
+        symbols: Table of gene symbols, as in :func:`tahoe_distill.embed`.
 
     Raises:
         ValueError: When the label column is absent.
@@ -62,7 +63,7 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
     for name, adata in (("query", query), ("reference", reference)):
         if label_key not in adata.obs:
             raise ValueError(f"the {name} cells have no obs column {label_key!r}; found {', '.join(adata.obs.columns)}")
-    options = {"gene_key": gene_key, "layer": layer}
+    options = {"gene_key": gene_key, "layer": layer, "symbols": symbols}
     vectors, scores, speed = {}, {}, {}
     for name, model in (("teacher", teacher), ("student", student)):
         known, _ = _vectors(reference, model, options)

@@ -490,8 +490,8 @@ class Tx1Model(Tx1PreTrainedModel):
         Args:
             processor: The model's :class:`Tx1Processor`.
             adata: Cells by genes, in memory or backed; raw counts or log1p of them.
-            layer: Layer to read instead of ``X``.
-            gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+            layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+            gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
             normalize: Divide each vector by its length, as the published Tahoe embeddings are.
             batch_tokens: Tokens computed at once; ``None`` for what suits the device.

@@ -1,7 +1,9 @@
 """From cells to model inputs: vocabulary, binning, choice of genes, padding. Shared by training and serving."""
 
 import json
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +19,16 @@ Cell = tuple[np.ndarray, np.ndarray]
 
 VOCAB_FILE = "vocab.json"
 SYMBOLS_FILE = "gene_symbols.json"
+# Columns of ``var`` that are looked at beside its index.
 GENE_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "feature_ids")
+SYMBOL_COLUMNS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "hgnc")
+# Name of the drug number that means no drug, or one that nobody knows.
+NO_DRUG = "<pad>"
+
+# What references of several genomes put before each name.
+_GENOME = re.compile(r"^(GRCh3[78]|hg19|hg38)_+")
+
+log = logging.getLogger(__name__)
 
 
 class GeneVocab:
@@ -76,22 +87,113 @@ class GeneVocab:
         return self.tokens[token]
 
     def gene_tokens(self, names):
-        """Numbers of ``names`` as int64, -1 where unknown.
+        """Numbers of ``names`` as int64, -1 where unknown; see :meth:`find_genes`."""
+        return self.find_genes(names)[0]
+
+    def find_genes(self, names):
+        """Numbers of gene names.
 
         A name is an Ensembl id, with or without a version suffix, or a symbol that the vocabulary has a table for.
-        Special tokens are not genes and count as unknown.
+        Blanks around it, a genome before it (``GRCh38_``) and capitals where the table has small letters are forgiven;
+        small letters where it has capitals are not, since that is how other species write their genes. Special tokens
+        are not genes and count as unknown.
+
+        Args:
+            names: Gene names.
+
+        Returns:
+            Numbers (n,) int64, -1 where unknown, and (n,) bool: found by its symbol.
         """
         names = [str(name) for name in names]
         numbers = np.fromiter((self._genes.get(name, -1) for name in names), dtype=np.int64, count=len(names))
-        for place in np.flatnonzero(numbers < 0):
-            numbers[place] = self._gene_token(names[place])
-        return numbers
+        by_symbol = np.zeros(len(names), dtype=bool)
+        unknown = np.flatnonzero(numbers < 0)
+        capitals = self._capitals() if unknown.size else {}
+        for place in unknown:
+            gene, by_symbol[place] = self._find(names[place], capitals)
+            numbers[place] = self._genes.get(gene, -1)
+        return numbers, by_symbol
 
-    def _gene_token(self, name):
-        for candidate in (name, name.partition(".")[0], self.symbols.get(name)):
+    def _find(self, name, capitals):
+        """Token of a gene name or ``None``, and whether the name is a symbol of it."""
+        bare = _GENOME.sub("", name.strip())
+        for candidate in dict.fromkeys((name, bare, bare.upper() if bare.upper().startswith("ENSG") else bare)):
+            for gene in (candidate, candidate.partition(".")[0]):
+                if gene in self._genes:
+                    return gene, False
+        for candidate in dict.fromkeys((name, bare, capitals.get(bare, bare))):
             if candidate in self._genes:
-                return self._genes[candidate]
-        return -1
+                return candidate, False
+            if self.symbols.get(candidate) in self._genes:
+                return self.symbols[candidate], True
+        return None, False
+
+    def _capitals(self):
+        """``{C1ORF112: C1orf112}``: names with small letters by how they look without, where that is one name."""
+        mixed = [name for name in (*self._genes, *self.symbols) if name != name.upper()]
+        found = {}
+        for name in mixed:
+            found[name.upper()] = name if found.get(name.upper(), name) == name else None
+        return {capital: name for capital, name in found.items() if name is not None}
+
+    def match(self, var, gene_key=None):
+        """The column of a gene table that tells best which gene each row is.
+
+        The index and the usual columns are compared; a name that is an id counts twice as much as one that is a symbol.
+
+        Args:
+            var: Table (pandas) of the genes, one row each.
+            gene_key: Column with the names, when it is to be no other.
+
+        Returns:
+            The column's name (``None`` for the index), numbers (n,) int64, -1 where unknown, and (n,) bool: found by
+            its symbol.
+
+        Raises:
+            ValueError: When ``gene_key`` is not a column.
+        """
+        matches = {}
+        for column in gene_columns(var, gene_key):
+            numbers, by_symbol = self.find_genes(var.index if column is None else var[column])
+            if (numbers >= 0).all() and not by_symbol.any():
+                return column, numbers, by_symbol
+            matches[column] = numbers, by_symbol
+        best = max(matches, key=lambda column: 2 * (matches[column][0] >= 0).sum() - matches[column][1].sum())
+        return best, *matches[best]
+
+
+def gene_columns(var, gene_key=None):
+    """Where names of genes may stand in a gene table: ``None`` for its index, then columns.
+
+    Raises:
+        ValueError: When ``gene_key`` is not a column.
+    """
+    if gene_key is None:
+        return [None, *(name for name in (*GENE_ID_COLUMNS, *SYMBOL_COLUMNS) if name in var.columns)]
+    if gene_key not in var.columns:
+        raise ValueError(f"var has no column {gene_key!r}; found {', '.join(map(str, var.columns)) or 'none'}")
+    return [gene_key]
+
+
+def look_up_drugs(names, table, warned=None):
+    """Numbers of drugs; a name that the table lacks counts as no drug, with a warning that names it.
+
+    Args:
+        names: Drug names.
+        table: Drug name to number; ``<pad>`` is the number of no drug, 0 where it lacks that.
+        warned: Set of names that were warned of before; the new ones are added to it.
+
+    Returns:
+        (n,) int64 numbers.
+    """
+    warned = set() if warned is None else warned
+    names, table = [str(name) for name in names], table or {}
+    unknown = sorted({name for name in names if name not in table} - warned - {NO_DRUG})
+    if unknown:
+        warned.update(unknown)
+        log.warning("%d drugs are unknown to the model and count as no drug: %s", len(unknown), ", ".join(unknown[:5]))
+    nothing = table.get(NO_DRUG, 0)
+    return np.array([table.get(name, nothing) for name in names], dtype=np.int64)
 
 
 def _read_json_object(path):
@@ -398,7 +500,7 @@ class Tx1Processor(FeatureExtractionMixin):
 
         Args:
             cells: ``(tokens, values)`` pairs as :meth:`encode` gives.
-            drug_ids: Drug number of each cell, for a model with a drug token.
+            drug_ids: Drug number of each cell, for a model with a drug token; no drug where left out.
 
         Returns:
             A ``BatchFeature`` of ``gene_ids`` (C, G) int64, ``expression_bins`` (C, G) float32 and
@@ -414,7 +516,8 @@ class Tx1Processor(FeatureExtractionMixin):
             mask[row, : len(tokens)] = 1
         batch = {"gene_ids": gene_ids, "expression_bins": bins, "attention_mask": mask}
         if self.use_chem_token:
-            batch["drug_ids"] = np.asarray(np.zeros(len(cells)) if drug_ids is None else drug_ids, dtype=np.int64)
+            drug_ids = look_up_drugs([NO_DRUG] * len(cells), self.drug_to_id) if drug_ids is None else drug_ids
+            batch["drug_ids"] = np.asarray(drug_ids, dtype=np.int64)
         return BatchFeature({name: torch.from_numpy(array) for name, array in batch.items()})
 
     def batches(
@@ -450,35 +553,33 @@ class Tx1Processor(FeatureExtractionMixin):
     def match(self, adata, gene_key=None):
         """Vocabulary number of each gene of ``adata`` (n_vars,) int64, -1 where unknown.
 
-        Genes are looked for in ``var_names`` and in the usual columns of ``var``; the best match counts.
+        Genes are looked for in ``var_names`` and in the usual columns of ``var``, by id and by symbol; the best match
+        counts.
 
         Raises:
             ValueError: When no gene is in the vocabulary, or ``gene_key`` is not a column of ``var``.
         """
-        if gene_key is not None:
-            if gene_key not in adata.var.columns:
-                raise ValueError(f"var has no column {gene_key!r}; found {', '.join(map(str, adata.var.columns))}")
-            candidates = [gene_key]
-        else:
-            candidates = [None, *(name for name in GENE_ID_COLUMNS if name in adata.var.columns)]
-        matches = [self.vocab.gene_tokens(adata.var_names if key is None else adata.var[key]) for key in candidates]
-        best = max(matches, key=lambda tokens: (tokens >= 0).sum())
-        if not (best >= 0).any():
+        _, tokens, _ = self.vocab.match(adata.var, gene_key)
+        if not (tokens >= 0).any():
             example = ", ".join(map(str, list(adata.var_names)[:3]))
             raise ValueError(
-                f"none of the {adata.n_vars} genes is in the vocabulary (var_names start with {example}); expected "
-                "human Ensembl ids such as ENSG00000141510 in var_names or in a column named with gene_key"
+                f"none of the {len(tokens)} genes is in the vocabulary (var_names start with {example}); expected "
+                "human Ensembl ids such as ENSG00000141510, or symbols such as TP53, in var_names or in a column named "
+                "with gene_key"
             )
-        return best
+        return tokens
 
     def __call__(self, adata, layer=None, gene_key=None, drug_key=None):
         """Batch all cells of a small AnnData; to embed many, use ``Tx1Model.embed``.
 
         Args:
             adata: Cells by genes, counts in ``X`` or in ``layer``.
-            layer: Layer to read instead of ``X``.
-            gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+            layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+            gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
             drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+
+        Raises:
+            ValueError: When ``drug_key`` is given to a model without a drug token.
         """
         matrix, tokens, drug_ids = self.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
         return self.pad(self.encode_rows(matrix, tokens), drug_ids)
@@ -491,15 +592,35 @@ class Tx1Processor(FeatureExtractionMixin):
         Returns:
             The matrix (n_obs, n_vars), each column's token (n_vars,) int64, -1 where unknown, and the number of each
             cell's drug (n_obs,) int64, or ``None`` where none is known.
+
+        Raises:
+            ValueError: When ``drug_key`` is given to a model without a drug token.
         """
-        tokens = self.match(adata, gene_key)
-        matrix = adata.X if layer is None else adata.layers[layer]
-        drug_ids = None
-        if drug_key is not None and self.use_chem_token:
-            numbers = self.drug_to_id or {}
-            unknown = numbers.get("<pad>", 0)
-            drug_ids = np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
-        return matrix, tokens, drug_ids
+        table, matrix = self.source(adata, layer)
+        return matrix, self.match(table, gene_key), self.drug_numbers(adata, drug_key)
+
+    def source(self, adata: Any, layer: str | None = None) -> tuple[Any, Any]:
+        """What has the gene table of the cells to read, ``adata`` or its ``raw``, and their matrix.
+
+        Args:
+            adata: Cells by genes.
+            layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        """
+        if layer == "raw" and layer not in adata.layers and adata.raw is not None:
+            return adata.raw, adata.raw.X
+        return adata, adata.X if layer is None else adata.layers[layer]
+
+    def drug_numbers(self, adata: Any, drug_key: str | None = None) -> np.ndarray | None:
+        """Number of each cell's drug, (n_obs,) int64, where ``drug_key`` names a column of ``obs``; else ``None``.
+
+        Raises:
+            ValueError: When ``drug_key`` is given to a model without a drug token.
+        """
+        if drug_key is None:
+            return None
+        if not self.use_chem_token:
+            raise ValueError(f"drug_key {drug_key!r} was given, but this model has no drug token; leave it out")
+        return look_up_drugs(adata.obs[drug_key], self.drug_to_id)
 
     def encode_rows(self, matrix: Any, tokens: ArrayLike) -> list[Cell]:
         """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
@@ -569,13 +690,17 @@ Tx1Processor.register_for_auto_class("AutoProcessor")
 
 __all__ = [
     "GENE_ID_COLUMNS",
+    "NO_DRUG",
     "SYMBOLS_FILE",
+    "SYMBOL_COLUMNS",
     "VOCAB_FILE",
     "GeneVocab",
     "Tx1Processor",
     "bin_cells",
     "bin_expression",
     "choose_genes",
+    "gene_columns",
     "log_normalize",
+    "look_up_drugs",
     "plan_batches",
 ]

@@ -8,6 +8,7 @@ from composer.models import ComposerModel
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from tahoe_distill.cells import with_symbols
 from tahoe_distill.data.batch import DRUG_IDS, CellView, check_drugs, student_view, teacher_view
 from tahoe_distill.metrics import build_metrics
 from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Config, Tx1Processor
@@ -99,7 +100,7 @@ class TahoeDistillModel(ComposerModel):
         """The processor that belongs to the student: the teacher's, at the student's context.
 
         Args:
-            symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary has.
+            symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary and this package have.
             drug_to_id: Drug names (name to number) that the run reads, for a student with a drug token; the teacher's
                 when left out.
         """
@@ -113,10 +114,8 @@ class TahoeDistillModel(ComposerModel):
         else:
             settings.update(use_chem_token=True, drug_to_id=drug_to_id or settings.get("drug_to_id"))
         settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
-        tokens = self.student_vocab.tokens
-        symbols = {**(symbols or {}), **self.student_vocab.symbols}
-        vocab = GeneVocab(tokens, {symbol: gene for symbol, gene in symbols.items() if gene in tokens})
-        return Tx1Processor(vocab, **settings)
+        own = {**(symbols or {}), **self.student_vocab.symbols}
+        return Tx1Processor(with_symbols(GeneVocab(self.student_vocab.tokens, own)), **settings)
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Outputs | None]:
         """Both models' outputs to a batch of the ``tahoe_mds`` loader."""

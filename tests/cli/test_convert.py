@@ -19,12 +19,17 @@ class Block:
         if name.partition(".")[0] in {"tahoe_distill", "composer", "llmfoundry", "streaming", "anndata", "scanpy"}:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Block())
+import types
+import pandas
 import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
 folder, output = sys.argv[1:]
 model = AutoModel.from_pretrained(folder, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "tx1"
+# Two of the small vocabulary's genes are real: they are found by symbol, a former one too.
+cells = types.SimpleNamespace(var=pandas.DataFrame(index=["TSPAN6", "TM4SF6", "TNMD", "TP53"]))
+assert processor.match(cells).tolist() == [5, 5, 7, -1]
 batch = processor.pad([processor.encode([5, 9, 12, 7], [3.0, 1.0, 8.0, 1.0]), processor.encode([4], [2.0])])
 with torch.no_grad():
     torch.save({**batch, "cells": model(**batch).pooler_output}, output)
@@ -65,6 +70,12 @@ def test_folder_is_the_teacher(out, small_teacher):
     assert all(torch.equal(state[name], tensor) for name, tensor in teacher.model.state_dict().items())
     names = {path.name for path in out.iterdir()}
     assert names >= {"config.json", "model.safetensors", "vocab.json", "preprocessor_config.json", "modeling_tx1.py"}
+    assert "gene_symbols.json" in names
+
+
+def test_a_vocabulary_of_symbols_needs_no_table(tmp_path):
+    assert main(["convert", "--source", "tx1-nano", "--out", str(tmp_path / "nano")]) == 0
+    assert not (tmp_path / "nano" / "gene_symbols.json").exists()
 
 
 def test_bad_input_is_one_paragraph_and_no_folder(tmp_path, small_teacher, capsys):

@@ -49,14 +49,14 @@ CASES = {
     "counts": ("ok", "values", "raw counts"),
     "log1p": ("ok", "values", "log1p of scaled counts"),
     "corrected": ("warning", "values", "neither counts nor log1p"),
-    "negative": ("error", "values", "1 values are negative"),
+    "negative": ("error", "values", "negative values (1)"),
     "nan": ("error", "values", "NaN"),
     "mouse": ("error", "genes", "mouse Ensembl ids"),
     "little coverage": ("error", "coverage", "too little"),
     "empty cells": ("warning", "empty cells", "1 cells"),
     "no known gene": ("error", "coverage", "0.0 %"),
     "twins": ("warning", "duplicates", "1 cells repeat"),
-    "csc": ("warning", "storage", "loaded whole"),
+    "csc": ("note", "storage", "turned around once, through temporary files"),
     "no cells": ("error", "cells", "nothing to embed"),
 }
 

@@ -178,13 +178,3 @@ def test_bad_places(pair, cells_file, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="cannot be written"):
         embed_file(cells_file, pair, tmp_path / "out.h5ad")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.h5ad"]
-
-
-def test_memory_does_not_grow_with_the_file(pair, adata, tmp_path):
-    """The rows asked for are the rows read."""
-    from tahoe_distill.embedding.source import FileSource
-
-    anndata.concat([adata] * 25, index_unique="-").write_h5ad(tmp_path / "many.h5ad")
-    with FileSource(tmp_path / "many.h5ad") as source:
-        assert source.n_obs == 1000 and source.rows(500, 520).shape == (20, 70)
-        assert not isinstance(source._matrix, (np.ndarray, sparse.spmatrix))

@@ -165,6 +165,21 @@ def test_drugs_from_anndata(vocab, adata):
     assert processor(adata, drug_key="drug")["drug_ids"].tolist() == [2, 0]
 
 
+def test_unknown_drugs_are_told_and_count_as_none(vocab, adata, caplog):
+    processor = Tx1Processor(vocab, use_chem_token=True, drug_to_id={"<pad>": 3, "a": 2})
+    assert processor(adata, drug_key="drug")["drug_ids"].tolist() == [2, 3]
+    assert processor(adata)["drug_ids"].tolist() == [3, 3] and caplog.text.count("count as no drug: unknown") == 1
+    with pytest.raises(ValueError, match="drug_key 'drug' was given, but this model has no drug token"):
+        Tx1Processor(vocab)(adata, drug_key="drug")
+
+
+def test_raw_has_genes_of_its_own(processor, adata):
+    expected = processor(adata)
+    adata.raw = adata
+    found = processor(adata[:, :1], layer="raw")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_columns_of_one_gene_are_summed(processor, adata):
     tokens = np.array([5, 5, 6, -1])
     (first, values), (second, _) = processor.encode_rows(adata.X, tokens)
@@ -211,6 +226,36 @@ def test_match_finds_the_column(processor, adata):
     del adata.var["gene_ids"]
     with pytest.raises(ValueError, match="none of the 4 genes is in the vocabulary .*start with w, x, y"):
         processor.match(adata)
+    adata.var["gene_symbols"] = ["TP53", "hg38_TP53", "tp53", "ODD"]
+    assert processor.match(adata).tolist() == [11, 11, -1, -1]
+
+
+def test_spellings_of_gene_names(vocab):
+    vocab.symbols.update({"C1orf9": "ENSG00000000005", "AbC": "ENSG00000000001", "ABc": "ENSG00000000002"})
+    names = [
+        " TP53 ",
+        "GRCh38_TP53",
+        "GRCh38______ENSG00000000003.2",
+        "ensg00000000003",
+        "C1ORF9",
+        "c1orf9",
+        "ABC",
+        "Tp53",
+    ]
+    numbers, by_symbol = vocab.find_genes(names)
+    assert numbers.tolist() == [11, 11, 7, 7, 9, -1, -1, -1]
+    assert by_symbol.tolist() == [True, True, False, False, True, False, False, False]
+
+
+def test_the_column_that_tells_best(vocab):
+    pandas = pytest.importorskip("pandas")
+    ids = [f"ENSG{number:011d}" for number in (3, 4, 7)]
+    var = pandas.DataFrame({"symbol": ["TP53"] * 3, "gene_ids": ids}, index=["a", "b", "TP53"])
+    column, numbers, by_symbol = vocab.match(var)
+    assert column == "gene_ids" and numbers.tolist() == [7, 8, 11] and not by_symbol.any()
+    # Two ids outweigh three symbols, one id does not.
+    assert vocab.match(var.assign(gene_ids=["x", *ids[1:]]))[0] == "gene_ids"
+    assert vocab.match(var.assign(gene_ids=["x", "y", ids[2]]))[0] == "symbol"
 
 
 def test_save_and_load(vocab, tmp_path):

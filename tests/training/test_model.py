@@ -221,3 +221,8 @@ def test_the_students_processor_carries_the_symbols_of_the_shards(distill):
     processor = distill.make_processor({"TP53": "ENSG00000000007"})
     assert processor.vocab.gene_tokens(["TP53", "ENSG00000000007", "nothing"]).tolist() == [9, 9, -1]
     assert processor.max_length == 32
+
+
+def test_the_students_processor_carries_the_human_symbols_of_its_genes(distill):
+    own = distill.make_processor({"TNMD": "ENSG00000000001"}).vocab
+    assert own.gene_tokens(["TSPAN6", "TNMD"]).tolist() == [5, 3] and set(own.symbols.values()) <= set(own.tokens)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tahoe_distill.cells.drugs import DrugTable
 from tahoe_distill.data.batch import (
     DRUG_IDS,
     EPOCH,
@@ -25,9 +26,9 @@ from tahoe_distill.data.batch import (
 )
 from tahoe_distill.data.collating import draws
 from tahoe_distill.data.collating.augment import Augment, Cell
-from tahoe_distill.data.collating.drugs import DrugTable
+from tahoe_distill.data.shards.fetch import local_file
 from tahoe_distill.models import GeneVocab
-from tahoe_distill.models.processing_tx1 import bin_cells, log_normalize
+from tahoe_distill.models.processing_tx1 import NO_DRUG, bin_cells, log_normalize
 from tahoe_distill.settings import plain
 
 Sample = Mapping[str, Any]
@@ -120,7 +121,7 @@ class Tx1Collator:
         carries_student = student_max_length is not None and student_max_length < self.max_length
         self.student_max_length = student_max_length if carries_student else None
         self._check(do_padding, drug_to_id_path, student_max_length)
-        self.drugs = DrugTable.load(drug_to_id_path) if use_chem_token else None
+        self.drugs = None if drug_to_id_path is None else DrugTable.from_file(local_file(drug_to_id_path))
         # What stands at padding.
         self.fills = {GENE_IDS: self.pad_token_id, SHOWN: pad_value, TARGET: pad_value, MASKED: False}
         self._genes = np.sort([n for token, n in vocab.tokens.items() if not token.startswith("<")]).astype(np.int64)
@@ -172,7 +173,9 @@ class Tx1Collator:
         if self.unexp_padding:
             self._fill_unexpressed(arrays, lengths, keys(purpose=draws.UNEXPRESSED))
         arrays[MASKED] = self.draw_masks(words, lengths, keys)
-        drug_ids = None if self.drugs is None else self.drugs.numbers(samples)
+        drug_ids = None
+        if self.drugs is not None:
+            drug_ids = self.drugs.numbers(sample.get("drug", NO_DRUG) for sample in samples).astype(np.int32)
         batch = self.assemble(arrays, lengths, keys, drug_ids=drug_ids)
         return {**batch, **{key: column(samples, key) for key in self._carried(samples)}}
 

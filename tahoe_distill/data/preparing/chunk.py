@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from tahoe_distill.cells.formats import open_cells
+from tahoe_distill.cells.values import are_integers, check_values
 from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
-from tahoe_distill.data.counts import are_integers, check_values
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, take_entries
-from tahoe_distill.data.sources import open_cells
 
 SPLITS = ("train", "val")
 # Non-zero values wanted in memory at a time; cells are read in blocks of about that many.
@@ -26,6 +26,7 @@ class Chunk:
         number: Number of the chunk among all, which names its folders.
         path: File to read.
         layer: Layer to read.
+        turned: Folder of the row-wise copy of a matrix that is stored by columns, or None.
         start: First row.
         stop: Row after the last.
         first_id: ``id`` of the first row.
@@ -44,6 +45,7 @@ class Chunk:
     number: int
     path: str
     layer: str | None
+    turned: str | None
     start: int
     stop: int
     first_id: int
@@ -83,7 +85,7 @@ def write_chunk(chunk, progress=None):
         shutil.rmtree(os.path.join(chunk.folder, split, chunk.name), ignore_errors=True)
     writers, report = {}, {"dropped": 0, "total": 0.0, "matched": 0.0, "integer": True, "cells": {}, "shards": {}}
     try:
-        with open_cells(chunk.path, chunk.layer) as source:
+        with open_cells(chunk.path, layer=chunk.layer, turned=chunk.turned) as source:
             for start, stop in _blocks(source, chunk):
                 _write_block(source, chunk, start, stop, writers, report)
                 if progress is not None:

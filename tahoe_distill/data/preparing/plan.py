@@ -7,19 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from tahoe_distill.cells.formats import expand_inputs, open_cells
+from tahoe_distill.cells.genes import match_genes, own_symbols
+from tahoe_distill.cells.stores import stamp
+from tahoe_distill.cells.symbols import read_symbols
+from tahoe_distill.cells.values import recognise
 from tahoe_distill.data.batch import RESERVED
-from tahoe_distill.data.counts import recognise
-from tahoe_distill.data.genes import match_genes, read_symbols
 from tahoe_distill.data.preparing.chunk import Chunk
 from tahoe_distill.data.preparing.split import group_split, random_split
 from tahoe_distill.data.shards.writer import columns_of
-from tahoe_distill.data.sources import expand_inputs, open_cells
 from tahoe_distill.models.processing_tx1 import GeneVocab
-
-# Cells looked at to tell counts from logarithms.
-_LOOK = 32
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +56,7 @@ class Input:
 
     path: str
     cells: int
+    storage: str
     match: object
     kind: str
     kept: dict
@@ -71,7 +70,7 @@ class Plan:
     Args:
         inputs: Paths and globs.
         vocab: A :class:`GeneVocab`, or the path of a ``vocab.json``.
-        symbols: Symbol table for files without ids, as :func:`tahoe_distill.data.genes.read_symbols` takes it.
+        symbols: Symbol table for files without ids, as :func:`tahoe_distill.cells.read_symbols` takes it.
         options: The rest.
     """
 
@@ -79,10 +78,11 @@ class Plan:
         self.options = options
         paths = expand_inputs(inputs)
         vocab = vocab if hasattr(vocab, "tokens") else GeneVocab.from_file(os.fspath(vocab))
-        table = {} if symbols is None else read_symbols(symbols)
-        known = {name: gene for name, gene in {**table, **vocab.symbols}.items() if gene in vocab.tokens}
-        self.vocab = GeneVocab(vocab.tokens, known)
-        self.inputs = [self._look(path) for path in paths]
+        self._table = {} if symbols is None else read_symbols(symbols)
+        self.vocab = _with_symbols(vocab, {}, self._table)
+        found = {}
+        self.inputs = [self._look(path, found) for path in paths]
+        self.vocab = _with_symbols(vocab, found, self._table)
         self._match_by_symbols()
         self.cells = sum(item.cells for item in self.inputs)
         if not self.cells:
@@ -94,27 +94,31 @@ class Plan:
         self.columns = columns_of(self.kept_encodings, widths.pop(), options.format)
         self.in_val = self._split()
 
-    def _look(self, path):
-        """One input; symbols that it has beside ids are added to the vocabulary's."""
+    def _look(self, path, found):
+        """One input; symbols that it has beside ids are added to ``found``, where the first file's count."""
         options = self.options
-        with open_cells(path, options.layer) as source:
-            kind = _kind(source, path)
-            match, symbols = match_genes(source.var, self.vocab, path, options.gene_key)
-            self.vocab.symbols.update({name: symbols[name] for name in symbols.keys() - self.vocab.symbols.keys()})
-            kept = {name: source.obs_column(name) for name in options.keep}
-            groups = source.obs_column(options.split_by) if options.split_by else None
+        with open_cells(path, layer=options.layer) as cells:
+            kind = recognise(cells.sample(), path)
+            match = self._match(cells)
+            kept = {name: cells.obs_column(name) for name in options.keep}
+            groups = cells.obs_column(options.split_by) if options.split_by else None
             width = None
             if options.teacher_key is not None:
-                width = int(source.embedding(options.teacher_key).shape[1])
-            log.info("%s: %d cells, holds %s", path, len(source), kind)
-            return Input(path, len(source), match, kind, kept, groups, width)
+                width = int(cells.embedding(options.teacher_key).shape[1])
+            log.info("%s: %d cells, holds %s", path, len(cells), kind)
+            for name, gene in own_symbols(cells.var, self.vocab, match.column).items():
+                found.setdefault(name, gene)
+            return Input(path, len(cells), cells.storage, match, kind, kept, groups, width)
+
+    def _match(self, cells):
+        return match_genes(cells, self.vocab, gene_key=self.options.gene_key, symbols=self._table)
 
     def _match_by_symbols(self):
         """Match files without ids once more, now that all files' symbols are known."""
         for item in self.inputs:
-            if item.match.by_symbol:
-                with open_cells(item.path, self.options.layer) as source:
-                    item.match, _ = match_genes(source.var, self.vocab, item.path, self.options.gene_key)
+            if item.match.by_symbol or not item.match.count:
+                with open_cells(item.path, layer=self.options.layer) as cells:
+                    item.match = self._match(cells)
             item.match.require()
 
     def _split(self):
@@ -125,21 +129,23 @@ class Plan:
         return group_split(groups, options.val_fraction, options.seed)
 
     def chunks(self, folder):
-        """Yield every :class:`Chunk`, to be written under ``folder``."""
+        """Yield every :class:`Chunk`, written under ``folder/whole``, read with the help of ``folder/rows``."""
         number = first_id = 0
-        for item in self.inputs:
+        for place, item in enumerate(self.inputs):
+            turned = os.path.join(folder, "rows", str(place)) if item.storage == "csc" else None
             for start in range(0, item.cells, self.options.chunk_cells):
                 stop = min(start + self.options.chunk_cells, item.cells)
-                yield self._chunk(item, number, start, stop, first_id + start, folder)
+                yield self._chunk(item, number, start, stop, first_id + start, os.path.join(folder, "whole"), turned)
                 number += 1
             first_id += item.cells
 
-    def _chunk(self, item, number, start, stop, first_id, folder):
+    def _chunk(self, item, number, start, stop, first_id, folder, turned):
         options = self.options
         return Chunk(
             number=number,
             path=item.path,
             layer=options.layer,
+            turned=turned,
             start=start,
             stop=stop,
             first_id=first_id,
@@ -160,24 +166,20 @@ class Plan:
 
     def fingerprint(self):
         """Digest of all that decides the shards: equal for a run that may carry on, different for another."""
-        files = [(os.path.abspath(item.path), item.cells, *_stamp(item.path)) for item in self.inputs]
+        files = [(os.path.abspath(item.path), item.cells, *stamp(item.path)) for item in self.inputs]
         digest = hashlib.sha256(repr((files, self.options)).encode())
         for table in (self.vocab.tokens, self.vocab.symbols):
             digest.update("\n".join(table).encode())
             digest.update("\n".join(map(str, table.values())).encode())
+        for item in self.inputs:
+            digest.update(item.match.tokens.tobytes())
         return digest.hexdigest()
 
 
-def _kind(source, path):
-    """Recognise the matrix from cells at its start, middle and end."""
-    starts = sorted({0, max(len(source) // 2 - _LOOK // 2, 0), max(len(source) - _LOOK, 0)})
-    looks = [source.rows(start, min(start + _LOOK, len(source))) for start in starts]
-    return recognise(sparse.vstack(looks).tocsr(), path)
-
-
-def _stamp(path):
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
+def _with_symbols(vocab, found, table):
+    """The vocabulary with symbols of files below its own and the user's above, in an order that is always the same."""
+    known = {**found, **vocab.symbols, **table}
+    return GeneVocab(vocab.tokens, {name: known[name] for name in sorted(known) if known[name] in vocab.tokens})
 
 
 def _encoding(columns):

@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tahoe_distill.cells.formats import open_cells
 from tahoe_distill.data.preparing.chunk import SPLITS, Chunk, write_chunk
 from tahoe_distill.data.preparing.plan import Options, Plan
 from tahoe_distill.data.shards.writer import METADATA_FILE, merged_index
@@ -59,9 +60,9 @@ def prepare_shards(
         val_fraction: Share of the cells for validation; 0 writes no validation split.
         split_by: Column of ``obs`` whose groups are kept whole in one split.
         seed: Decides the split.
-        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X``.
-        gene_key: Column of ``var`` with gene ids; found by itself when left out.
-        symbols: Symbol to Ensembl id: a mapping, or a JSON, CSV or TSV file.
+        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
+        symbols: Table of gene symbols that overrides all others, as :func:`tahoe_distill.cells.read_symbols` takes it.
         keep: Columns of ``obs`` to carry along.
         teacher_key: Key of ``obsm`` with a teacher's embedding, carried along as ``teacher_embedding``.
         min_genes: Cells with fewer expressed genes of the vocabulary are dropped; empty cells always are.
@@ -149,7 +150,8 @@ def _take_over(folder: str, fingerprint: str) -> None:
         with open(path, encoding="utf-8") as file:
             if file.read() != fingerprint:
                 log.warning("%s was left by a run with other arguments or inputs; starting afresh", folder)
-                shutil.rmtree(os.path.join(folder, "whole"), ignore_errors=True)
+                for name in ("whole", "rows"):
+                    shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     os.makedirs(os.path.join(folder, "whole", "done"), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(fingerprint)
@@ -161,7 +163,7 @@ def _write_all(plan: Plan, folder: str, workers: int, progress: bool) -> list[di
     bar = tqdm(total=plan.cells, unit=" cells", unit_scale=True, disable=not progress)
     with bar:
         pending = []
-        for chunk in plan.chunks(os.path.join(folder, "whole")):
+        for chunk in plan.chunks(folder):
             if os.path.isfile(chunk.report_path):
                 with open(chunk.report_path, encoding="utf-8") as file:
                     reports[chunk.number] = json.load(file)
@@ -182,9 +184,10 @@ def _write_parallel(plan: Plan, folder: str, workers: int, wanted: set[int], bar
     # Fork would copy locks of threads that this process may run.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            for chunk in plan.chunks(os.path.join(folder, "whole")):
+            for chunk in plan.chunks(folder):
                 if chunk.number not in wanted:
                     continue
+                _turn_rows(chunk)
                 running[pool.submit(write_chunk, chunk)] = chunk
                 if len(running) >= 2 * workers:
                     _collect(running, reports, bar)
@@ -195,6 +198,13 @@ def _write_parallel(plan: Plan, folder: str, workers: int, wanted: set[int], bar
         finally:
             pool.shutdown(cancel_futures=True)
     return reports
+
+
+def _turn_rows(chunk: Chunk) -> None:
+    """Turn a matrix that is stored by columns around here, before several processes ask for its rows."""
+    if chunk.turned is not None and not os.path.isdir(chunk.turned):
+        with open_cells(chunk.path, layer=chunk.layer, turned=chunk.turned) as cells:
+            cells.rows(0, 0)
 
 
 def _collect(running: dict[Future, Chunk], reports: dict[int, dict[str, Any]], bar: tqdm) -> None:

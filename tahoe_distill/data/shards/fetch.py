@@ -1,5 +1,7 @@
 """Files from stores: streaming's downloaders, and public S3 buckets without credentials."""
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from streaming.base.storage import CloudDownloader, S3Downloader
@@ -34,3 +36,16 @@ def fetch(remote: str, local: str, timeout: float = 60) -> None:
     # Each store's library raises errors of its own.
     except Exception as error:
         raise OSError(f"{remote} cannot be fetched to {local} ({type(error).__name__}: {error})") from error
+
+
+def local_file(source: str | os.PathLike[str] | Mapping[str, str]) -> str | os.PathLike[str]:
+    """The path of a file that is named by its path, or by ``{local, remote}`` and fetched where it is not there yet.
+
+    Raises:
+        OSError: When the store does not give it.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return source
+    if source.get("remote") and not os.path.isfile(source["local"]):
+        fetch(source["remote"], source["local"])
+    return source["local"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from streaming import StreamingDataset
 
+from tahoe_distill.cells import matrix
 from tahoe_distill.data.preparing import chunk as chunk_module
 from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.data.shards.dataset import CellDataset
@@ -72,6 +73,45 @@ def test_same_shards_again(shards, h5ad, vocab, tmp_path):
     prepare_shards(h5ad, tmp_path / "again", vocab, val_fraction=0.25, keep=["cell_type", "age"], chunk_cells=24)
     for name in ("train/index.json", "val/index.json", "vocab.json"):
         assert (tmp_path / "again" / name).read_bytes() == (shards / name).read_bytes()
+
+
+PREPARE = """
+import sys
+from tahoe_distill.data.preparing import chunk, prepare
+folder, out, limit = sys.argv[1:]
+finish, count = chunk.ShardWriter.finish, iter(range(100))
+def failing(self):
+    if next(count) == int(limit):
+        raise OSError("disk gone")
+    finish(self)
+chunk.ShardWriter.finish = failing
+prepare.prepare_shards(folder + "/*.h5ad", out, folder + "/vocab.json", chunk_cells=24)
+"""
+
+
+def test_processes_that_hash_otherwise_write_the_same_and_carry_on(adata, vocab, tmp_path):
+    """Python's sets have another order in each process; nothing that is written or compared may."""
+    vocab.save(tmp_path)
+    (tmp_path / "gene_symbols.json").unlink(missing_ok=True)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    by_symbol = adata.copy()
+    by_symbol.var_names = adata.var["gene_name"].tolist()
+    by_symbol.write_h5ad(tmp_path / "b.h5ad")
+
+    def run(out, seed, limit):
+        command = [sys.executable, "-c", PREPARE, str(tmp_path), str(tmp_path / out), limit]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert "disk gone" in run("first", "1", "3").stderr
+    kept = {path: path.stat().st_mtime_ns for path in partial(tmp_path / "first").rglob("*.json")}
+    assert kept
+    carried = run("first", "2", "99")
+    assert carried.returncode == 0 and "starting afresh" not in carried.stderr, carried.stderr
+    assert run("second", "3", "99").returncode == 0
+    names = ["gene_symbols.json", "vocab.json", "train/index.json", "val/index.json"]
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
 def test_workers_write_the_same(shards, h5ad, vocab, tmp_path):
@@ -141,7 +181,7 @@ def with_values(adata, values):
         (lambda a: with_values(a, np.nan), {}, "found NaN"),
         (lambda a: with_values(a, -1), {}, "found negative values"),
         (lambda a: a[:0], {}, "no cells"),
-        (lambda a: a[:, 50:], {}, "none of its 10 genes is in the vocabulary"),
+        (lambda a: a[:, 50:], {}, "none of the 10 genes is in the vocabulary"),
         (lambda a: a, {"min_genes": 1000}, "no cell is left for training: 96 of 96"),
         (lambda a: a, {"keep": ["tissue"]}, "obs has no column 'tissue'; found cell_type"),
         (lambda a: a, {"keep": ["id"]}, "keep names 'id'"),
@@ -159,7 +199,8 @@ def test_bad_input_leaves_nothing(adata, vocab, tmp_path, alter, options, messag
     assert os.listdir(tmp_path) == ["a.h5ad"]
 
 
-def test_a_negative_value_that_the_first_look_misses(adata, vocab, tmp_path, make):
+def test_a_negative_value_that_the_first_look_misses(adata, vocab, tmp_path, make, monkeypatch):
+    monkeypatch.setattr(matrix, "_SAMPLE", 100)
     cells = make(400)
     row = 100
     cells.X.data[cells.X.indptr[row]] = -3

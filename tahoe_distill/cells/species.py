@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Ensembl gene ids carry the species in their prefix.
@@ -39,26 +40,24 @@ class GeneNames:
     system: str
     species: str
     share: float
-    examples: tuple
+    examples: tuple[str, ...]
     advice: str
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the names look like those of another species."""
+        return self.species not in ("human", "unknown")
 
-def describe_genes(names):
-    """Guess system and species of gene names from their shape.
 
-    Args:
-        names: Gene names.
-
-    Returns:
-        A :class:`GeneNames`.
-    """
-    names = [str(name) for name in names]
-    kinds = Counter(_kind(name) for name in names)
+def describe_genes(names: Iterable[object]) -> GeneNames:
+    """Guess system and species of gene names from their shape."""
+    texts = [str(name) for name in names]
+    kinds = Counter(_kind(text) for text in texts)
     (system, species), count = kinds.most_common(1)[0] if kinds else (("unknown names", "unknown"), 0)
-    return GeneNames(system, species, count / max(len(names), 1), tuple(names[:3]), _advice(system, species))
+    return GeneNames(system, species, count / max(len(texts), 1), tuple(texts[:3]), _advice(system, species))
 
 
-def _kind(name):
+def _kind(name: str) -> tuple[str, str]:
     match = _ENSEMBL_ID.match(name)
     if match:
         return "Ensembl ids", _ENSEMBL.get(match[1], "unknown")
@@ -71,11 +70,11 @@ def _kind(name):
     return "unknown names", "unknown"
 
 
-def _advice(system, species):
+def _advice(system: str, species: str) -> str:
     if species not in ("human", "unknown"):
         return f"The names look like {species} {system}: map them to human orthologues (Ensembl ids) first"
     if system == "gene symbols":
-        return "The names look like gene symbols: put Ensembl ids into var and name the column with gene_key"
+        return "The names look like gene symbols: name a table of them and their Ensembl ids with symbols (--symbols)"
     if system == "Entrez ids":
         return "The names look like Entrez numbers: map them to human Ensembl ids first"
     return "Put human Ensembl ids into var_names, or name the column that holds them with gene_key"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tahoe_distill.embedding.gene_ids import describe_genes
+from tahoe_distill.cells import describe_genes
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from tahoe_distill.embedding.gene_ids import describe_genes
 def test_system_and_species(names, system, species):
     found = describe_genes(names)
     assert (found.system, found.species) == (system, species)
-    assert found.advice
+    assert found.advice and found.is_foreign == (species == "mouse")
