@@ -34,16 +34,17 @@ def main(how, folder, cells, answers):
         raise SystemExit(f"{', '.join(training)} can be imported here; a serving environment has none of them")
     torch.set_num_threads(1)
     model, processor = load(how, folder)
-    model = model.eval()
     adata = anndata.read_h5ad(cells)
     golden = json.loads((Path(folder) / "golden.json").read_text(encoding="utf-8"))
     inputs = {
         name: torch.tensor(part["values"], dtype=getattr(torch, part["dtype"]))
         for name, part in golden["inputs"].items()
     }
+    embedded = model.embed(processor, adata, normalize=False)
     with torch.no_grad():
         found = model(**processor(adata)).pooler_output.numpy()
-        np.savez(answers, cells=found, golden=model(**inputs).pooler_output.numpy())
+        golden = model(**inputs).pooler_output.numpy()
+    np.savez(answers, embedded=embedded, cells=found, golden=golden)
 
 
 if __name__ == "__main__":
