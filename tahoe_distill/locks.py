@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -101,8 +102,7 @@ def _take(path, mine):
         draft.write_text(json.dumps(dataclasses.asdict(mine)) + "\n", encoding="utf-8")
         for _ in range(_ATTEMPTS):
             try:
-                # A link appears whole or not at all, and only where there is none, on network file systems too.
-                os.link(draft, path)
+                _link(draft, path)
                 return
             except FileExistsError:
                 with _one_at_a_time(path.parent):
@@ -133,6 +133,18 @@ def _make_way(path):
     if found.is_alive:
         raise FolderInUseError(f"{path.parent} is held by {found}: wait until it has ended, or name another folder")
     path.unlink(missing_ok=True)
+
+
+def _link(draft, path):
+    """Give the lock its name, whole or not at all, and only where there is none."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        # Mounted object stores have no links.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(draft.read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -118,3 +118,13 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"), held(tmp_path, "run a"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_without_links_the_lock_is_made_another_way(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(locks.os, "link", link)
+    with held(tmp_path, "run a"), pytest.raises(FolderInUseError, match="is held by run a"), held(tmp_path, "run b"):
+        pass
+    assert os.listdir(tmp_path) == []
