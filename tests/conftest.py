@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers import REPOSITORY
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +27,12 @@ def shared_data():
     """Folder of real cells: ``TAHOE_DISTILL_DATA``, or ``shared/data`` beside the repository; ``None`` without."""
     folder = Path(os.environ.get("TAHOE_DISTILL_DATA", REPOSITORY.parent / "shared" / "data"))
     return folder if (folder / "pbmc1k.h5ad").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real cells and the real vocabulary, for tests that are marked ``shared_data``."""
+    return shared_data() or pytest.skip("needs the real cells named by TAHOE_DISTILL_DATA")
 
 
 @pytest.fixture(scope="session")

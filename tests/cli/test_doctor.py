@@ -1,17 +1,13 @@
 """`tahoe-distill doctor`: findings and exit codes."""
 
 import argparse
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "embedding"))
-from tiny_student import save_pair, tiny_cells, tiny_pair  # noqa: E402
-
-from tahoe_distill.cli import doctor  # noqa: E402
-from tahoe_distill.embedding import examine  # noqa: E402
+from tahoe_distill.cli import doctor
+from tahoe_distill.embedding import examine
+from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,13 @@
 """`tahoe-distill embed`, through the command's own entry point."""
 
-import sys
-from pathlib import Path
-
 import anndata
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "embedding"))
-from tiny_student import save_pair, tiny_cells, tiny_pair  # noqa: E402
-
-from tahoe_distill.cli import embed as command  # noqa: E402
-from tahoe_distill.cli.main import main  # noqa: E402
-from tahoe_distill.embedding import embed  # noqa: E402
+from tahoe_distill.cli import embed as command
+from tahoe_distill.cli.main import main
+from tahoe_distill.embedding import embed
+from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""Small synthetic cells, their shards, and the real cells where this machine has them."""
-
-import os
-from pathlib import Path
+"""Small synthetic cells, and their shards."""
 
 import anndata
 import numpy as np
@@ -74,13 +71,3 @@ def shards(h5ad, vocab, tmp_path_factory):
     out = tmp_path_factory.mktemp("shards") / "set"
     prepare_shards(h5ad, out, vocab, val_fraction=0.25, keep=["cell_type", "age"], chunk_cells=24)
     return out
-
-
-@pytest.fixture(scope="session")
-def real_data():
-    """Folder with real cells and the real vocabulary."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("TAHOE_DISTILL_DATA", beside))
-    if not (folder / "pbmc1k.h5ad").is_file():
-        pytest.skip("no real cells: TAHOE_DISTILL_DATA names no folder with pbmc1k.h5ad")
-    return folder

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_student import save_pair, tiny_cells, tiny_pair
+
+from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
 @pytest.fixture(scope="session")

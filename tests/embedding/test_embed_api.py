@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from tiny_student import SMALL, save_pair, tiny_cells, tiny_pair
 
 import tahoe_distill
 from tahoe_distill.embedding import TahoePreprocessor, decode, embed
+from tests.helpers.tiny_student import SMALL, save_pair, tiny_cells, tiny_pair
 
 
 def test_signature_follows_scanpy():

@@ -4,10 +4,10 @@ import builtins
 
 import numpy as np
 import pytest
-from tiny_student import tiny_pair
 
 from tahoe_distill.embedding import embed, export_onnx
 from tahoe_distill.embedding.onnx import OnnxEncoder
+from tests.helpers.tiny_student import tiny_pair
 
 
 def cosine(a, b):

@@ -14,11 +14,11 @@ import anndata
 import numpy as np
 import pytest
 from scipy import sparse
-from tiny_student import tiny_pair
 
 from tahoe_distill.embedding import embed, embed_file
 from tahoe_distill.embedding import files as files_module
 from tahoe_distill.embedding.partial import folder_of
+from tests.helpers.tiny_student import tiny_pair
 
 
 def digest(path):

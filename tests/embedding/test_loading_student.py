@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file, save_file
-from tiny_student import tiny_cells
 
 from tahoe_distill.embedding import embed, load_student
 from tahoe_distill.models import GeneVocab, Tx1Processor
+from tests.helpers.tiny_student import tiny_cells
 
 
 @pytest.fixture

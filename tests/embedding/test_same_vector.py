@@ -1,18 +1,15 @@
 """Same cell, same vector: over batch size, order, chunking, workers, processes and the way of computing."""
 
-import os
-from pathlib import Path
-
 import anndata
 import numpy as np
 import pytest
 import torch
-from tiny_student import tiny_cells, tiny_pair
 
 from tahoe_distill.embedding import CellEncoder, check_determinism, embed
 from tahoe_distill.embedding.batches import plan_batches
 from tahoe_distill.embedding.pipeline import pack, unpack
 from tahoe_distill.models import GeneVocab, Tx1Processor
+from tests.helpers.tiny_student import tiny_cells, tiny_pair
 
 
 @pytest.mark.parametrize(
@@ -121,10 +118,9 @@ def test_rows_are_encoded_as_cells_one_by_one(settings, case, pair):
 
 
 @pytest.mark.shared_data
-def test_real_cells_are_encoded_as_cells_one_by_one():
-    folder = Path(os.environ.get("TAHOE_DISTILL_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-    adata = anndata.read_h5ad(folder / "pbmc1k.h5ad")[::50]
-    processor = Tx1Processor(GeneVocab.from_file(str(folder / "tahoe_x1_vocab.json")))
+def test_real_cells_are_encoded_as_cells_one_by_one(real_data):
+    adata = anndata.read_h5ad(real_data / "pbmc1k.h5ad")[::50]
+    processor = Tx1Processor(GeneVocab.from_file(str(real_data / "tahoe_x1_vocab.json")))
     tokens = processor.match(adata)
     rows = adata.X.toarray()
     for number, (genes, values) in enumerate(processor.encode_rows(adata.X, tokens)):

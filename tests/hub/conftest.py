@@ -3,14 +3,14 @@
 import huggingface_hub
 import pytest
 import torch
-from hub_server import TOKEN, HubServer
 from huggingface_hub import file_download
-from recorded_run import RUN
 
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.records import to_json
 from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers.hub_server import TOKEN, HubServer
+from tests.helpers.recorded_run import RUN
 
 
 @pytest.fixture

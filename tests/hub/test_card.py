@@ -3,11 +3,11 @@
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from recorded_run import RUN
 
 from tahoe_distill.hub.card import card_of_folder, write_card
 from tahoe_distill.hub.records import next_versions
 from tahoe_distill.models import Tx1Config
+from tests.helpers.recorded_run import RUN
 
 CONFIG = Tx1Config(vocab_size=100, hidden_size=8, num_hidden_layers=3, num_attention_heads=2)
 

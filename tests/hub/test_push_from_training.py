@@ -3,12 +3,12 @@
 import json
 
 import torch
-from composer import Evaluator, Trainer
+from composer import Evaluator
 from torch.utils.data import DataLoader
 
-from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
 from tahoe_distill.training.model import TahoeDistillModel
+from tests.helpers.fits import fit
 
 
 def make_batch():
@@ -25,20 +25,11 @@ def test_a_fit_publishes_its_student(hub, tmp_path, small_teacher):
     callback = HFStudentCallback(
         run, tmp_path / "hf", verify=False, push_to_hub={"repo_id": "lab/fit", "private": True}
     )
-    loader = DataLoader([make_batch()] * 2, batch_size=None)
+    batches = [make_batch()] * 2
+    loader = DataLoader(batches, batch_size=None)
     metrics = list(model.get_metrics(is_train=False))
-    Trainer(
-        model=model,
-        train_dataloader=loader,
-        eval_dataloader=Evaluator(label="eval", dataloader=loader, metric_names=metrics, device_eval_microbatch_size=4),
-        eval_interval="2ba",
-        max_duration="2ba",
-        callbacks=[callback, DistillationCallback()],
-        device="cpu",
-        device_train_microbatch_size=4,
-        progress_bar=False,
-        accumulate_train_batch_on_tokens=False,
-    ).fit()
+    evaluator = Evaluator(label="eval", dataloader=loader, metric_names=metrics, device_eval_microbatch_size=4)
+    fit(model, batches, callback, eval_dataloader=evaluator, eval_interval="2ba")
     files = hub.files("lab/fit")
     assert hub.repositories["lab/fit"].private
     assert set(json.loads(files["metrics.json"])) >= {"eval/loss", "eval/cosine"}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tahoe_distill import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill import GeneVocab, Tx1Config
+from tests.helpers.tiny_student import randomised
 
 TINY = {
     "vocab_size": 30,
@@ -22,11 +23,7 @@ def make_model():
 
     def make(**changes):
         torch.manual_seed(0)
-        model = Tx1Model(Tx1Config(**{**TINY, **changes})).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.3 * torch.randn_like(parameter))
-        return model
+        return randomised(Tx1Config(**{**TINY, **changes}), 0.3)
 
     return make
 

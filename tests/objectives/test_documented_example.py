@@ -2,15 +2,15 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from tahoe_distill.objectives import build_objectives, objective_names
+from tests.helpers import REPOSITORY
 
-PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
+PAGE = REPOSITORY / "docs/objectives.md"
 
 
 def blocks(language):

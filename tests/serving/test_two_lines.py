@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ import torch
 
 from tahoe_distill import Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.hub.export import write_model_folder
+from tests.helpers import HELPERS, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-READER = Path(__file__).with_name("reader.py")
+READER = HELPERS / "serving_reader.py"
 # Environment -> first digits of the transformers version that it is there for.
 ENVIRONMENTS = {"serving-latest": "5.", "serving-4.51": "4.51."}
 

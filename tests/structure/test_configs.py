@@ -1,7 +1,5 @@
 """Every committed YAML is one that llm-foundry and this project accept."""
 
-from pathlib import Path
-
 import pytest
 from llmfoundry.utils.config_utils import TRAIN_CONFIG_KEYS
 from omegaconf import OmegaConf
@@ -10,12 +8,12 @@ from tahoe_distill.models import Tx1Config
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.dataloader import _check_sections
 from tahoe_distill.training.student.build import student_config
+from tests.helpers import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.fixture(params=CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def config(request):
     return OmegaConf.to_container(OmegaConf.load(request.param), resolve=True)
 
@@ -44,4 +42,6 @@ def test_student_and_objectives_can_be_built(config):
 
 def test_the_launch_command_stands_at_the_top():
     for path in CONFIGS:
-        assert path.read_text().startswith(f"# composer scripts/distill.py -f {path.relative_to(ROOT).as_posix()}")
+        assert path.read_text().startswith(
+            f"# composer scripts/distill.py -f {path.relative_to(REPOSITORY).as_posix()}"
+        )

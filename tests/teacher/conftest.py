@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill import GeneVocab, Tx1Config, Tx1Processor
 from tahoe_distill.teacher.release import write_release
+from tests.helpers.tiny_student import randomised
 
 TOKENS = ["<pad>", "<cls>", "<eoc>", "<drug>", *(f"ENSG{number:011d}" for number in range(20))]
 DRUGS = {"<pad>": 0, "aspirin": 1, "taxol": 2}
@@ -23,11 +24,7 @@ def make_model():
     def make(**changes):
         torch.manual_seed(0)
         sizes = {"vocab_size": 24, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-        model = Tx1Model(Tx1Config(**{**sizes, "context_length": 12, **changes})).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-        return model
+        return randomised(Tx1Config(**{**sizes, "context_length": 12, **changes}), 0.1)
 
     return make
 

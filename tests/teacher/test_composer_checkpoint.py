@@ -1,7 +1,6 @@
 """Composer checkpoints: what Composer really writes opens, and nothing that would run code does."""
 
 import datetime
-import os
 
 import numpy as np
 import pytest
@@ -9,16 +8,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from tahoe_distill import load_teacher
-
-
-class Harmful:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
+from tests.helpers.pickles import RunsCode
 
 
 @pytest.fixture
@@ -66,7 +56,7 @@ def test_weights_outlive_the_file(checkpoint):
 
 
 def test_harmful_checkpoint_is_refused_and_not_run(checkpoint, tmp_path):
-    path = checkpoint({"callbacks": Harmful(tmp_path / "ran")})
+    path = checkpoint({"callbacks": RunsCode(tmp_path / "ran")})
     with pytest.raises(ValueError, match=r"refused, because opening it would run code it names \((posix|nt).system\)"):
         load_teacher(path)
     assert not (tmp_path / "ran").exists()

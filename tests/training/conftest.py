@@ -85,7 +85,7 @@ def run_config(tmp_path, shards, small_teacher):
 @pytest.fixture(scope="session")
 def runs(shards):
     """Starts whole runs by forking a process that has the imports behind it, which saves some 10 s each."""
-    from whole_runs import WarmRuns, remove_blocks
+    from tests.helpers.whole_runs import WarmRuns, remove_blocks
 
     warm = WarmRuns()
     yield warm

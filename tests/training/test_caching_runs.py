@@ -3,10 +3,10 @@
 import os
 import subprocess
 
-from whole_runs import COMPOSER, REPOSITORY, distill, environment, weights, write_config
-
 from tahoe_distill.cache.record import CacheRecord
 from tahoe_distill.cli.main import main
+from tests.helpers import REPOSITORY
+from tests.helpers.whole_runs import COMPOSER, distill, environment, weights, write_config
 
 
 def test_two_processes_write_the_cache_and_train_from_it(tmp_path, run_config):

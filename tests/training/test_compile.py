@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from in_process import train
 
 from tahoe_distill.models import Tx1Model
+from tests.helpers.in_process import train
 
 OBJECTIVES = {"cosine": {"center": True}, "relational": {"tau": {"start": 4.0, "end": 0.5}}}
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from whole_runs import distill, weights
+
+from tests.helpers.whole_runs import distill, weights
 
 
 def test_one_process_trains_and_exports(tmp_path, run_config):

@@ -1,14 +1,14 @@
 """Each preset runs two batches, with the tests' teacher, cells and sizes in place of the real ones."""
 
 import json
-from pathlib import Path
 
 import pytest
-from in_process import train_yaml
 
 from tahoe_distill.models import Tx1Config
+from tests.helpers import REPOSITORY
+from tests.helpers.in_process import train_yaml
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs/recipes").glob("*.yaml"))
+RECIPES = sorted((REPOSITORY / "configs/recipes").glob("*.yaml"))
 LAYERS = {
     "curriculum": [
         "model.objectives.hidden:coarse.layer_map=[[1,1]]",

@@ -1,18 +1,15 @@
 """The upstream package as oracle: its model on a CPU, with random weights, written as a release."""
 
 import json
-import os
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from flash_attn_stand_in import build_modules
 from safetensors.torch import save_file
 
-TOKENS = {"<pad>": 0, "<cls>": 1, "<eoc>": 2, "<drug>": 3}
-TOKENS = {**TOKENS, **{f"ENSG{number:011d}": number for number in range(4, 40)}}
+from tests.helpers.flash_attn_stand_in import build_modules
+from tests.helpers.oracle import TOKENS, perturb
 
 MODEL = {
     "vocab_size": 40,
@@ -97,18 +94,6 @@ def build_oracle(upstream, tmp_path):
     return build
 
 
-@torch.no_grad()
-def perturb(module):
-    """Replace every tensor, biases, norms and the padding row included, by random values that matter."""
-    for name, parameter in module.named_parameters():
-        noise = torch.randn_like(parameter)
-        if parameter.dim() == 1:
-            is_norm_weight = "norm" in name and name.endswith("weight")
-            parameter.copy_(0.5 * noise + (1 if is_norm_weight else 0))
-        else:
-            parameter.copy_(noise * (1.0 if "embedding" in name else 1.5 * parameter.shape[1] ** -0.5))
-
-
 @pytest.fixture
 def cells():
     """Five cells of 13 positions as upstream batches them: three padded, some genes masked, one cell without."""
@@ -124,13 +109,3 @@ def cells():
     masked &= genes.gt(1)
     masked[2] = False
     return {"gene": genes, "expr": values.masked_fill(masked, -1), "gen_mask": masked}
-
-
-@pytest.fixture(scope="session")
-def data_folder():
-    """The real cells, named by TAHOE_DISTILL_DATA or beside the repository."""
-    named = os.environ.get("TAHOE_DISTILL_DATA")
-    folder = Path(named) if named else Path(__file__).parents[2].parent / "shared" / "data"
-    if not (folder / "pbmc1k.h5ad").is_file():
-        pytest.skip(f"no pbmc1k.h5ad in {folder}; set TAHOE_DISTILL_DATA")
-    return folder

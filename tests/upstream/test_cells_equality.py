@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TOKENS
 
 from tahoe_distill import GeneVocab, Tx1Processor
 from tahoe_distill.models import bin_expression
 from tahoe_distill.models.processing_tx1 import bin_cells, log_normalize
+from tests.helpers.oracle import TOKENS
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_synthetic_cells(collator, right, num_bins):
 
 
 @pytest.mark.shared_data
-def test_real_cells(collator, data_folder):
+def test_real_cells(collator, real_data):
     anndata = pytest.importorskip("anndata")
-    counts = anndata.read_h5ad(data_folder / "pbmc1k.h5ad").X.tocsr()
+    counts = anndata.read_h5ad(real_data / "pbmc1k.h5ad").X.tocsr()
     for row in range(0, 1000, 4):
         values = counts.data[counts.indptr[row] : counts.indptr[row + 1]].astype(np.float32)
         for right in (False, True):
@@ -60,11 +60,11 @@ def test_real_cells(collator, data_folder):
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("right", [False, True])
-def test_real_rows_at_once(collator, data_folder, right):
+def test_real_rows_at_once(collator, real_data, right):
     """A whole file's way of binning gives the same bins as upstream's, cell by cell."""
     anndata = pytest.importorskip("anndata")
-    adata = anndata.read_h5ad(data_folder / "pbmc1k.h5ad")[::10]
-    processor = Tx1Processor(GeneVocab.from_file(data_folder / "tahoe_x1_vocab.json"), 10_000, right_binning=right)
+    adata = anndata.read_h5ad(real_data / "pbmc1k.h5ad")[::10]
+    processor = Tx1Processor(GeneVocab.from_file(real_data / "tahoe_x1_vocab.json"), 10_000, right_binning=right)
     counts = adata.X.tocsr()
     for row, (tokens, values) in enumerate(processor.encode_rows(adata.X, processor.match(adata))):
         expressed = torch.from_numpy(counts.data[counts.indptr[row] : counts.indptr[row + 1]].astype(np.float32))

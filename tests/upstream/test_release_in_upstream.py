@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from conftest import TOKENS, perturb
-from test_teacher_equality import _from_hf, compare
 
 from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.teacher.release import write_release
+from tests.helpers.oracle import TOKENS, compare, from_hf, perturb
 
 
 @pytest.mark.parametrize("masked_attention", [True, False])
@@ -31,4 +30,4 @@ def test_upstream_loads_what_we_write(upstream, cells, tmp_path, monkeypatch, ma
     # Upstream runs such a release without the rule, so nothing may be masked.
     cells = {**cells, "gen_mask": cells["gen_mask"] & (not masked_attention)}
     write_release(model, Tx1Processor(GeneVocab(TOKENS), max_length=16), tmp_path / "tiny-model")
-    compare(_from_hf(upstream, tmp_path, monkeypatch), model, cells)
+    compare(from_hf(upstream, tmp_path, monkeypatch), model, cells)

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tahoe_distill import load_teacher
-
-TOLERANCE = 1e-5
+from tests.helpers.oracle import TOLERANCE, compare, from_hf, relative
 
 FLASH = {"attn_impl": "flash", "use_attn_mask": False, "attn_type": "grouped_query_attention"}
 DRUGS = {"chemical_encoder": {"num_drugs": 6, "fp_dim": 10, "activation": "gelu", "padding_idx": 0}}
@@ -35,30 +34,6 @@ CASES = {
     "wide epsilon": {"norm_config": {"norm_type": "low_precision_layernorm", "eps": 0.1}},
     "avg-pool, flash": {"cell_emb_style": "avg-pool", "attn_config": FLASH},
 }
-
-
-def relative(found, expected):
-    """Largest difference over largest expected value; every value finite."""
-    assert found.shape == expected.shape and torch.isfinite(found).all()
-    return ((found - expected).abs().max() / expected.abs().max()).item()
-
-
-def compare(oracle, model, cells, drug_ids=None):
-    """Cell embeddings, gene embeddings, expression and MVC, the last three where there is no padding."""
-    drugs = {} if drug_ids is None else {"drug_ids": drug_ids}
-    genes, seen = cells["gene"], cells["gene"].ne(0)
-    with torch.no_grad():
-        expected = oracle({**cells, **drugs}, skip_decoders=False)
-        found = model(
-            genes, cells["expr"], seen, masked=cells["gen_mask"], output_expression=True, output_mvc=True, **drugs
-        )
-    differences = {
-        "cell": relative(found.pooler_output, expected["cell_emb"]),
-        "gene": relative(found.last_hidden_state[seen], expected["gene_emb"][seen]),
-        "expression": relative(found.expression[seen], expected["expr_preds"][seen]),
-        "mvc": relative(found.mvc[seen], expected["mvc_output"][seen]),
-    }
-    assert max(differences.values()) <= TOLERANCE, differences
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -111,7 +86,7 @@ def test_drug_token(build_oracle, drug_cells):
 def test_drug_release_without_the_drug(upstream, build_oracle, cells, monkeypatch):
     """Against upstream's own way of leaving the drug out."""
     _, release = build_oracle(collator=CHEM, attn_config=FLASH, **DRUGS)
-    oracle = _from_hf(upstream, release, monkeypatch)
+    oracle = from_hf(upstream, release, monkeypatch)
     teacher = load_teacher(release, size="tiny")
     compare(oracle, teacher.model, cells)
     assert teacher.processor.special_tokens == [1]
@@ -122,12 +97,6 @@ def test_triton_release(upstream, build_oracle, cells, monkeypatch):
     _, release = build_oracle()
     settings = release / "tiny-model" / "model_config.yml"
     settings.write_text(settings.read_text().replace("attn_impl: torch", "attn_impl: triton"))
-    oracle = _from_hf(upstream, release, monkeypatch)
+    oracle = from_hf(upstream, release, monkeypatch)
     cells = {**cells, "gen_mask": torch.zeros_like(cells["gen_mask"])}
     compare(oracle, load_teacher(release, size="tiny").model, cells)
-
-
-def _from_hf(upstream, release, monkeypatch):
-    monkeypatch.setattr(upstream, "hf_hub_download", lambda repo_id, filename: str(release / filename))
-    model, *_ = upstream.ComposerTX.from_hf("any/release", "tiny")
-    return model.to("cpu")

@@ -7,7 +7,7 @@ import pytest
 from streaming.base.storage import S3Downloader
 
 from tahoe_distill.data.shards.reader import ShardError
-from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
+from tests.helpers.loaders import cells_read
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
 boto3 = pytest.importorskip("boto3")
@@ -56,44 +56,29 @@ def bucket(endpoint, shards, monkeypatch, tmp_path, acl):
     return bucket
 
 
-def cells_read(bucket, local, vocab, workers=0):
-    spec = build_tahoe_mds_dataloader(
-        dataset={
-            "streams": {"s3": {"remote": f"s3://{bucket.name}/set", "local": str(local), "split": "train"}},
-            "download_retry": 1,
-            "download_timeout": 20,
-        },
-        collator={"max_length": 32},
-        vocab=vocab,
-        device_batch_size=8,
-        num_workers=workers,
-        timeout=60,
-    )
-    try:
-        return sum(spec.get_num_samples_in_batch(batch) for batch in spec.dataloader)
-    finally:
-        # Left to the garbage collector, which takes it as part of a cycle, stopping workers takes 10 seconds.
-        if spec.dataloader._iterator is not None:
-            spec.dataloader._iterator._shutdown_workers()
+def in_bucket(bucket, local):
+    """The set in the bucket, as a data set's options."""
+    streams = {"s3": {"remote": f"s3://{bucket.name}/set", "local": str(local), "split": "train"}}
+    return {"streams": streams, "download_timeout": 20}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_with_credentials(bucket, vocab, tmp_path, workers):
-    assert cells_read(bucket, tmp_path / "cache", vocab, workers) == 72
+    assert cells_read(in_bucket(bucket, tmp_path / "cache"), vocab, workers) == 72
 
 
 @pytest.mark.parametrize("acl", ["public-read"])
 def test_without_credentials(bucket, vocab, tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    assert cells_read(bucket, tmp_path / "cache", vocab) == 72
+    assert cells_read(in_bucket(bucket, tmp_path / "cache"), vocab) == 72
 
 
 def test_a_private_bucket_without_credentials_is_told(bucket, vocab, tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ShardError, match="check the bucket path or the bucket permission"):
-        cells_read(bucket, tmp_path / "cache", vocab)
+        cells_read(in_bucket(bucket, tmp_path / "cache"), vocab)
 
 
 def flipped(data):
@@ -110,13 +95,13 @@ def test_damage_is_named(bucket, vocab, tmp_path, damage, workers):
     else:
         shard.put(Body=data[:-9] if damage == "cut" else flipped(data))
     with pytest.raises(ShardError, match="chunk-000002/shard.00000.mds"):
-        cells_read(bucket, tmp_path / "cache", vocab, workers)
+        cells_read(in_bucket(bucket, tmp_path / "cache"), vocab, workers)
     # What was bad is not kept: once the store is mended, the next run reads it.
     shard.put(Body=data)
-    assert cells_read(bucket, tmp_path / "cache", vocab) == 72
+    assert cells_read(in_bucket(bucket, tmp_path / "cache"), vocab) == 72
 
 
 def test_no_such_set(bucket, vocab, tmp_path):
     bucket.objects.filter(Prefix="set/").delete()
     with pytest.raises(ShardError, match=rf"s3://{bucket.name}/set/train/index.json -> .*cannot be used"):
-        cells_read(bucket, tmp_path / "cache", vocab)
+        cells_read(in_bucket(bucket, tmp_path / "cache"), vocab)

@@ -1,7 +1,6 @@
 """Pickles: tensors and arrays come out equal, anything else is refused and never run."""
 
 import io
-import os
 import pickle
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from tahoe_distill.data.shards.safe_pickle import UnsafePickleError, safe_loads
+from tests.helpers.pickles import RunsCode
 
 VALUES = [
     torch.arange(7),
@@ -41,22 +41,12 @@ def test_round_trip(value, protocol):
     assert bool(torch.equal(found, value) if isinstance(value, torch.Tensor) else np.array_equal(found, value))
 
 
-class Runs:
-    """Creates a file when unpickled without care."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
-
-
-class RunsInStorage(Runs):
+class RunsInStorage(RunsCode):
     """Hides the same in the blob that a tensor's storage is pickled as."""
 
     def __reduce__(self):
         buffer = io.BytesIO()
-        torch.save(Runs(self.path), buffer, _use_new_zipfile_serialization=False)
+        torch.save(RunsCode(self.path), buffer, _use_new_zipfile_serialization=False)
         return torch.storage._load_from_bytes, (buffer.getvalue(),)
 
 
@@ -67,7 +57,7 @@ class OutgrowsStorage:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("kind", [Runs, RunsInStorage])
+@pytest.mark.parametrize("kind", [RunsCode, RunsInStorage])
 def test_code_is_refused_and_not_run(kind, protocol, tmp_path):
     mark = tmp_path / "ran"
     blob = pickle.dumps(kind(mark), protocol=protocol)
@@ -78,7 +68,7 @@ def test_code_is_refused_and_not_run(kind, protocol, tmp_path):
 
 def test_refusal_names_what_was_asked_for(tmp_path):
     with pytest.raises(UnsafePickleError, match=r"system"):
-        safe_loads(pickle.dumps(Runs(tmp_path / "ran")))
+        safe_loads(pickle.dumps(RunsCode(tmp_path / "ran")))
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,10 @@
 
 import pytest
 import torch
-from composer import Trainer
 from composer.core import Callback
-from torch.utils.data import DataLoader
 
-from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.model import TahoeDistillModel
-
-
-def fit(model, batch, *callbacks, batches=4):
-    Trainer(
-        model=model,
-        train_dataloader=DataLoader([batch] * batches, batch_size=None),
-        max_duration=f"{batches}ba",
-        callbacks=[DistillationCallback(), *callbacks],
-        device="cpu",
-        device_train_microbatch_size=4,
-        seed=3,
-        progress_bar=False,
-        accumulate_train_batch_on_tokens=False,
-    ).fit()
+from tests.helpers.fits import fit
 
 
 class Recorder(Callback):
@@ -39,7 +23,7 @@ def test_schedules_follow_the_run_and_batches_are_seeded(small_teacher, student_
         weight = {"schedule": "linear", "start": 1.0, "end": 0.0}
         model = TahoeDistillModel(student_spec, str(small_teacher), {"cosine": {"weight": weight}, "mse": 1.0})
         recorder = Recorder()
-        fit(model, batch, recorder)
+        fit(model, [batch] * 4, recorder, seed=3)
         records.append(recorder.values)
     assert [weight for weight, _ in records[0]] == pytest.approx([1.0, 0.75, 0.5, 0.25])
     assert records[0] == records[1]
@@ -51,11 +35,11 @@ def test_a_loss_that_is_not_a_number_stops_the_run_by_name(small_teacher, studen
     with torch.no_grad():
         model.student.projection.bias.fill_(float("nan"))
     with pytest.raises(RuntimeError, match="the loss is nan at batch 0, by cosine, mse"):
-        fit(model, batch)
+        fit(model, [batch])
 
 
 def test_a_parameter_without_gradient_stops_the_run_by_name(small_teacher, student_spec, batch):
     model = TahoeDistillModel(student_spec, str(small_teacher))
     model.student.flag_encoder.requires_grad_(True)
     with pytest.raises(RuntimeError, match="got no gradient in the first batch \\(student.flag_encoder.weight"):
-        fit(model, batch)
+        fit(model, [batch])

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from composer.core import Timestamp
-from in_process import train
 
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.callbacks import best_student
 from tahoe_distill.training.callbacks.best_student import BestSoFar
+from tests.helpers.in_process import train
 
 
 @pytest.fixture

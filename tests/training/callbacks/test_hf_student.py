@@ -3,34 +3,24 @@
 import json
 
 import pytest
-from composer import Trainer
-from torch.utils.data import DataLoader
 
 from tahoe_distill.hub import export
 from tahoe_distill.hub.card import card_of_folder
 from tahoe_distill.hub.push import NotBetterError
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.callbacks import hf_student as export_callback
-from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
 from tahoe_distill.training.model import TahoeDistillModel
+from tests.helpers import fits
 
 
 @pytest.fixture
 def fit(small_teacher, student_spec, batch):
-    def run(callback, batches=3):
+    """A function that trains for three batches with a callback and returns the model."""
+
+    def run(callback):
         model = TahoeDistillModel(student=student_spec, teacher=str(small_teacher))
-        loader = DataLoader([batch] * batches, batch_size=None)
-        Trainer(
-            model=model,
-            train_dataloader=loader,
-            max_duration=f"{batches}ba",
-            callbacks=[callback, DistillationCallback()],
-            device="cpu",
-            device_train_microbatch_size=4,
-            progress_bar=False,
-            accumulate_train_batch_on_tokens=False,
-        ).fit()
+        fits.fit(model, [batch] * 3, callback)
         return model
 
     return run

@@ -4,7 +4,8 @@ import contextlib
 import time
 
 import pytest
-from in_process import train
+
+from tests.helpers.in_process import train
 
 LOSSES = {"loss/train/total", "loss/train/cosine", "loss/train/mse", "loss/train/student_teacher_cosine"}
 EXPECTED = {*LOSSES, "schedule/weight/cosine", "schedule/weight/mse", "metrics/eval/centered_cosine"}

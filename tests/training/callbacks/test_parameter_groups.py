@@ -1,24 +1,19 @@
 """Which parameters the optimizer gets, and which of them decay."""
 
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from composer import Trainer
 from composer.optim import DecoupledAdamW
 from torch import nn
-from torch.utils.data import DataLoader
 
 from tahoe_distill.models import Tx1Model
-from tahoe_distill.training.callbacks.distillation import DistillationCallback
 from tahoe_distill.training.callbacks.parameter_groups import group_parameters
 from tahoe_distill.training.model import TahoeDistillModel
+from tests.helpers import HELPERS
+from tests.helpers.fits import fit
+from tests.helpers.whole_runs import COMPOSER, environment, write_config
 
-COMPOSER = Path(sys.executable).with_name("composer")
 OBJECTIVES = {"cosine": 1.0, "gene": 1.0, "hidden": {"layer_map": [[1, 2]]}}
 
 
@@ -101,30 +96,16 @@ def test_an_optimizer_without_weight_decay_keeps_one_group():
 
 
 def test_the_callback_groups_what_a_run_optimises(model, batch):
-    trainer = Trainer(
-        model=model,
-        train_dataloader=DataLoader([batch], batch_size=None),
-        max_duration="1ba",
-        optimizers=DecoupledAdamW(model.parameters(), lr=1e-3, weight_decay=1e-4),
-        callbacks=DistillationCallback(),
-        device="cpu",
-        device_train_microbatch_size=4,
-        progress_bar=False,
-        accumulate_train_batch_on_tokens=False,
-    )
-    trainer.fit()
+    trainer = fit(model, [batch], optimizers=DecoupledAdamW(model.parameters(), lr=1e-3, weight_decay=1e-4))
     assert [group["weight_decay"] for group in trainer.state.optimizers[0].param_groups] == [1e-4, 0.0]
 
 
 def test_groups_and_the_best_student_hold_under_fsdp2_and_resume(tmp_path, run_config):
     run_config |= {"max_duration": "4ba", "eval_interval": "1ba"}
     run_config["optimizer"] |= {"lr": 0.01, "weight_decay": 0.01}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run_config))
-    command = [COMPOSER, "-n", "2", Path(__file__).parents[1] / "sharded_groups.py", tmp_path / "config.yaml"]
-    (tmp_path / "tmp").mkdir()
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "FSDP_VERSION": "2"}
-    environment["TMPDIR"] = str(tmp_path / "tmp")
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    command = [COMPOSER, "-n", "2", HELPERS / "sharded_groups.py", write_config(tmp_path, run_config)]
+    variables = {**environment(tmp_path), "FSDP_VERSION": "2"}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     found = torch.load(tmp_path / "found.pt")
     whole = found.pop("whole")

@@ -5,9 +5,10 @@ import pickle
 
 import pytest
 import torch
-from saved import cut, write_file, write_shards
 
 from tahoe_distill.training.resume.checkpoint_files import find_checkpoint, find_checkpoints
+from tests.helpers.checkpoints import cut, write_file, write_shards
+from tests.helpers.pickles import RunsCode
 
 WRITERS = pytest.mark.parametrize("write", [write_file, write_shards], ids=["file", "shards"])
 
@@ -72,21 +73,11 @@ def test_a_folder_without_metadata_or_with_less_data_is_damaged(tmp_path):
     assert find_checkpoint(folder).damage() == "it has no .metadata, which is written last"
 
 
-class Payload:
-    """Would make a folder, if its pickle were run."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
-
-
 def test_nothing_in_a_pickle_is_run(tmp_path):
     path, folder = tmp_path / "ep0-ba3-rank0.pt", tmp_path / "ep0-ba4"
-    torch.save({"state": {"run_name": Payload(str(tmp_path / "made"))}}, path)
+    torch.save({"state": {"run_name": RunsCode(str(tmp_path / "made"))}}, path)
     folder.mkdir()
-    (folder / ".metadata").write_bytes(pickle.dumps(Payload(str(tmp_path / "made"))))
+    (folder / ".metadata").write_bytes(pickle.dumps(RunsCode(str(tmp_path / "made"))))
     for saved in find_checkpoints(tmp_path):
         saved.damage()
         saved.run_name()

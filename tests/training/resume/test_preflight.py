@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from saved import cut, write_file, write_shards
 
 from tahoe_distill.training.resume.preflight import SaveSettings, prepare_run
+from tests.helpers import REPOSITORY
+from tests.helpers.checkpoints import cut, write_file, write_shards
 
-CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.yaml"))
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ The runs are whole ones; most are forked from a process that has the imports beh
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from whole_runs import distill, remove_blocks, weights
+
+from tests.helpers import HELPERS
+from tests.helpers.whole_runs import distill, remove_blocks, weights
 
 KILLED = -9
 BATCHES = 14  # Of 8 cells; 6 make an epoch.
@@ -45,7 +46,7 @@ def config(run_config, tmp_path):
             "hf_student": {"folder": "hf", "save_interval": "5ba", "verify": False},
             "kill_at": {"plan": "plan.json"},
         },
-        "code_paths": [str(Path(__file__).parents[1] / "kill_at.py")],
+        "code_paths": [str(HELPERS / "kill_at.py")],
     }
 
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from in_process import train
 
 from tahoe_distill.data import Tx1Collator, prepare_shards
 from tahoe_distill.hub.export import write_model_folder
@@ -16,6 +15,7 @@ from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.student.view import without_drug
+from tests.helpers.in_process import train
 
 DRUGS = {"<pad>": 0, "DMSO": 1, "aspirin": 2}
 OBJECTIVES = {"cosine": 1.0, "gene": 1.0, "hidden": {"layer_map": [[1, 2]]}, "expression": {"alpha": 0.5}}

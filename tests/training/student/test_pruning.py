@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from in_process import train
 from streaming import MDSWriter
 
 from tahoe_distill.data import ShardError, prepare_shards
@@ -13,6 +12,7 @@ from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Model, Tx1Processor
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.student.pruning import pruned_vocabulary, teacher_tokens, token_lookup
+from tests.helpers.in_process import train
 
 GENE = "ENSG{:011d}".format
 

@@ -1,6 +1,6 @@
 """What a user of an exported student runs: two lines, in an environment with nothing of training in it.
 
-Usage: ``reader.py {remote,package} FOLDER CELLS.h5ad ANSWERS.npz``
+Usage: ``serving_reader.py {remote,package} FOLDER CELLS.h5ad ANSWERS.npz``
 """
 
 import importlib.util

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from tahoe_distill.models import Tx1Model
+from tests.helpers import HELPERS, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSER = Path(sys.executable).with_name("composer")
 SCRIPT = REPOSITORY / "scripts/distill.py"
 SECONDS = 300
@@ -69,7 +69,7 @@ class WarmRuns:
     """
 
     def __init__(self):
-        launcher = Path(__file__).with_name("warm_launcher.py")
+        launcher = HELPERS / "warm_launcher.py"
         clean = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, launcher], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
