@@ -37,7 +37,7 @@ def finished_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> 
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; remove it or choose another output folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.writing-", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
