@@ -21,8 +21,8 @@ install: $(VENV)/.installed  ## Create .venv and install everything
 quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/hf, print what it got
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/quickstart.py
 
-test: $(VENV)/.installed  ## Run the test suite
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q --durations=15
+test: $(VENV)/.installed  ## Run the test suite, and say what it covers
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q --durations=15 --cov
 
 # Environments of users who only load a student: the newest transformers, and the oldest that is supported.
 SERVING_TORCH ?= 2.13.0
@@ -44,11 +44,14 @@ nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
 ablation: $(VENV)/.installed  ## Run the quickstart's variants and write their table into README.md
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/ablation.py --readme
 
-lint: $(VENV)/.installed  ## Check style without changing anything
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(VENV)/.installed  ## Check style, types and spelling without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/typos
 
 style: $(VENV)/.installed  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## Remove run outputs and caches
-	rm -rf runs .pytest_cache .ruff_cache build
+	rm -rf runs .coverage .mypy_cache .pytest_cache .ruff_cache build

@@ -13,6 +13,7 @@ BASE = [
     "transformers>=4.51",
     "safetensors>=0.4",
     "huggingface_hub>=0.28",
+    "torchmetrics>=1.0",
     "numpy>=1.26",
     "scipy>=1.11",
     "pandas>=2.1",
@@ -29,6 +30,8 @@ TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
 # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
 TENSORBOARD = ["tensorboard>=2.9,<2.20"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+TESTS = ["pytest>=8", "pytest-cov>=6", "moto[server]>=5", "zarr>=2.18"]
+CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4"]
 
 setup(
     name="tahoe-distill",
@@ -46,7 +49,7 @@ setup(
         "gpu": [*TRAIN, "flash-attn>=2.7"],
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
-        "dev": ["pytest>=8", "ruff>=0.8", "moto[server]>=5", "zarr>=2.18", *ONNX, *TENSORBOARD],
+        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],

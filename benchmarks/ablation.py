@@ -14,8 +14,10 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import anndata
 from omegaconf import OmegaConf
@@ -23,9 +25,11 @@ from omegaconf import OmegaConf
 from tahoe_distill import Tx1Model, Tx1Processor, load_teacher
 from tahoe_distill.evaluation import evaluate
 from tahoe_distill.evaluation.blood_cells import LABEL_KEY, write_blood_cells
+from tahoe_distill.teacher import Teacher
 
 RUN = Path("runs/ablation")
 COMPOSER = Path(sys.executable).with_name("composer")
+Settings = dict[str, Any]
 MARK = "<!-- ablation: written by benchmarks/ablation.py -->"
 
 COSINE, MSE = {"cosine": {"weight": 1.0, "center": True}}, {"mse": {"weight": 1.0, "normalize": True}}
@@ -38,7 +42,7 @@ MASKED = {"train_loader.collator.do_mlm": True, "eval_loader.collator.do_mlm": T
 WIDE = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "value_dropout": 0.0}
 
 
-def objectives(*parts, **more):
+def objectives(*parts: Settings, **more: Any) -> Settings:
     """Settings that put these objectives in the place of the quickstart's."""
     return {"model.objectives": {key: value for part in parts for key, value in part.items()} | more}
 
@@ -70,7 +74,7 @@ VARIANTS = {
 }
 
 
-def main():
+def main() -> None:
     """Run what is not there yet, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=200, help="batches a run (%(default)s)")
@@ -90,7 +94,7 @@ def main():
         write_readme(text)
 
 
-def runs(batches):
+def runs(batches: int) -> Iterator[Settings]:
     """Name, folder and settings of each run."""
     for section, variants in VARIANTS.items():
         for variant, settings in variants.items():
@@ -102,7 +106,7 @@ def runs(batches):
                 yield {"name": name, "folder": folder, "settings": settings}
 
 
-def train(run):
+def train(run: Settings) -> None:
     """Start a run unless its student is there."""
     folder = run["folder"]
     if (folder / "hf/config.json").is_file():
@@ -122,7 +126,7 @@ def train(run):
     print(f"trained {run['name']}", file=sys.stderr, flush=True)
 
 
-def score(run, teacher):
+def score(run: Settings, teacher: Teacher) -> Settings:
     """Fidelity and label transfer of a run's student on the held-out cells; kept in its folder."""
     path = run["folder"] / "score.json"
     if not path.is_file():
@@ -131,12 +135,12 @@ def score(run, teacher):
             Tx1Processor.from_pretrained(run["folder"] / "hf"),
         )
         held_out, train_cells = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("held_out", "train"))
-        report = evaluate(student, (teacher.model, teacher.processor), held_out, train_cells, LABEL_KEY)
+        report = evaluate(student, (teacher.model, teacher.processor), held_out, train_cells, label_key=LABEL_KEY)
         path.write_text(json.dumps(report.to_dict()))
     return json.loads(path.read_text())
 
 
-def table(scores, batches):
+def table(scores: dict[str, Settings], batches: int) -> str:
     """Markdown: each variant's centred cosine, macro-F1 and size; the spread of the first over its seeds."""
     lines = [
         f"| {batches} batches each | centred cosine | macro-F1 | accuracy | parameters |",
@@ -158,14 +162,14 @@ def table(scores, batches):
     return "\n".join(lines)
 
 
-def spread(found, key):
+def spread(found: Sequence[Settings], key: str) -> str:
     """The score, or mean and half the range over seeds."""
     values = [value[key] for value in found]
     mean = statistics.mean(values)
     return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ± {(max(values) - min(values)) / 2:.3f}"
 
 
-def write_readme(text):
+def write_readme(text: str) -> None:
     """Put the table between the marks in README.md."""
     path = Path("README.md")
     before, _, rest = path.read_text().partition(MARK)

@@ -17,6 +17,8 @@ import pstats
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import anndata
 import numpy as np
@@ -32,7 +34,7 @@ from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 BATCH = 64
 
 
-def main():
+def main() -> None:
     """Run the benchmarks that were asked for."""
     args = _arguments()
     logging.disable(logging.WARNING)
@@ -51,7 +53,7 @@ def main():
             _read(os.path.join(folder, "samples"), vocab, args)
 
 
-def _arguments():
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adata", help="h5ad with raw counts; synthetic cells when left out")
     parser.add_argument("--vocab", help="vocab.json; needed with --adata")
@@ -65,7 +67,7 @@ def _arguments():
     return args
 
 
-def _inputs(args, folder):
+def _inputs(args: argparse.Namespace, folder: str) -> tuple[str, GeneVocab]:
     if args.adata:
         return args.adata, GeneVocab.from_file(args.vocab)
     rng = np.random.default_rng(0)
@@ -79,7 +81,7 @@ def _inputs(args, folder):
     return path, vocab
 
 
-def _samples(path, vocab, folder):
+def _samples(path: str, vocab: GeneVocab, folder: str) -> list[dict[str, Any]]:
     """Samples as the loader hands them to a collator."""
     out = os.path.join(folder, "samples")
     prepare_shards(path, out, vocab, val_fraction=0)
@@ -89,10 +91,10 @@ def _samples(path, vocab, folder):
     return [loader.dataset[row] for row in range(loader.dataset.size)]
 
 
-def _collate(samples, vocab, context, args):
+def _collate(samples: list[dict[str, Any]], vocab: GeneVocab, context: int, args: argparse.Namespace) -> None:
     options = {"max_length": context, "mlm_probability": 0.3, "pad_value": -2, "reserve_keys": []}
     ours = Tx1Collator(vocab, **options)
-    ways = {"ours": (ours, samples)}
+    ways: dict[str, tuple[Callable[[list[Any]], Any], list[Any]]] = {"ours": (ours, samples)}
     if importlib.util.find_spec("tahoe_x1"):
         from tahoe_x1.data import DataCollator
 
@@ -100,7 +102,7 @@ def _collate(samples, vocab, context, args):
             {"genes": torch.tensor(s["genes"]).long(), "expressions": torch.tensor(s["expressions"])} for s in samples
         ]
         ways["upstream"] = (DataCollator(_UpstreamVocab(vocab), pad_token_id=vocab["<pad>"], **options), as_tensors)
-    speeds = {name: [] for name in ways}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(args.rounds):
         for name, (collate, cells) in ways.items():
             batches = [copy.deepcopy(cells[at : at + BATCH]) for at in range(0, len(cells) - BATCH + 1, BATCH)]
@@ -116,15 +118,15 @@ def _collate(samples, vocab, context, args):
 class _UpstreamVocab(dict):
     """What upstream's collator asks of a vocabulary."""
 
-    def __init__(self, vocab):
+    def __init__(self, vocab: GeneVocab) -> None:
         super().__init__(vocab.tokens)
 
-    def get_stoi(self):
+    def get_stoi(self) -> "_UpstreamVocab":
         return self
 
 
-def _prepare(path, vocab, folder, args):
-    speeds = {"ours": [], "ours, zstd": []}
+def _prepare(path: str, vocab: GeneVocab, folder: str, args: argparse.Namespace) -> None:
+    speeds: dict[str, list[float]] = {"ours": [], "ours, zstd": []}
     if importlib.util.find_spec("datasets"):
         speeds["upstream's way"] = []
     cells = anndata.read_h5ad(path, backed="r").n_obs
@@ -142,14 +144,14 @@ def _prepare(path, vocab, folder, args):
         _profile(lambda: prepare_shards(path, os.path.join(folder, "profiled"), vocab, val_fraction=0))
 
 
-def _upstreams_way(path, vocab, out):
+def _upstreams_way(path: str, vocab: GeneVocab, out: str) -> None:
     """A per-cell generator into an Arrow data set, then one MDS sample at a time: the steps that upstream takes."""
     import datasets
     from streaming import MDSWriter
 
     datasets.disable_progress_bars()
 
-    def cells():
+    def cells() -> Iterator[dict[str, Any]]:
         adata = anndata.read_h5ad(path)
         tokens = vocab.gene_tokens(adata.var_names)
         matrix = sparse.csr_matrix(adata.X)
@@ -170,7 +172,7 @@ def _upstreams_way(path, vocab, out):
             writer.write({**sample, "id": int(sample["id"])})
 
 
-def _read(shards, vocab, args):
+def _read(shards: str, vocab: GeneVocab, args: argparse.Namespace) -> None:
     for workers in (0, 1, 2):
         loader = build_tahoe_mds_dataloader(
             dataset={"local": shards, "split": "train", "shuffle": True},
@@ -189,14 +191,14 @@ def _read(shards, vocab, args):
         _report(f"read and collate, context 1024, {workers} workers", {"ours": speeds[1:]})
 
 
-def _report(title, speeds):
+def _report(title: str, speeds: dict[str, list[float]]) -> None:
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     text = ", ".join(f"{name} {speed:,.0f} cells/s" for name, speed in medians.items())
     ratio = f": {medians['ours'] / list(medians.values())[-1]:.1f} times" if len(medians) > 1 else ""
     print(f"{title}: {text}{ratio}")
 
 
-def _profile(work):
+def _profile(work: Callable[[], Any]) -> None:
     profile = cProfile.Profile()
     profile.runcall(work)
     pstats.Stats(profile).sort_stats("tottime").print_stats(14)

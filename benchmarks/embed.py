@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -28,8 +30,9 @@ STUDENT = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 
 HEADER = ("cells/s", "cells/CPU s", "peak GB", "parameters", "cos teacher", "cos student")
 
+Compute = Callable[[anndata.AnnData], np.ndarray]
 # Way -> (which model, options of embed).
-WAYS = {
+WAYS: dict[str, tuple[str | None, Any]] = {
     "teacher, upstream": ("teacher", None),
     "teacher, padded in file order": ("teacher", "file order"),
     "teacher, Tx1Model": ("teacher", {}),
@@ -42,19 +45,19 @@ WAYS = {
 }
 
 
-def main():
+def main() -> None:
     """Run the ways one after the other and print the table."""
     args = parse()
     if args.way:
-        return run_way(args)
+        run_way(args)
+        return
     with tempfile.TemporaryDirectory() as folder:
         prepare(args, Path(folder))
         rows = {way: start_way(args, Path(folder), way) for way in WAYS if way not in args.skip}
         print_table(rows, Path(folder), args)
-    return None
 
 
-def parse():
+def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adata", required=True, help="h5ad with raw counts")
@@ -75,7 +78,7 @@ def parse():
     return parser.parse_args()
 
 
-def prepare(args, folder):
+def prepare(args: argparse.Namespace, folder: Path) -> None:
     """Write cells and models where the processes find them."""
     adata = anndata.read_h5ad(args.adata)
     adata = adata[np.linspace(0, adata.n_obs - 1, min(args.cells, adata.n_obs)).astype(int)].copy()
@@ -95,7 +98,7 @@ def prepare(args, folder):
         Tx1Processor(vocab, max_length=args.context).save_pretrained(folder / name)
 
 
-def start_way(args, folder, way):
+def start_way(args: argparse.Namespace, folder: Path, way: str) -> dict[str, Any]:
     """Measure one way in a fresh process; a dict of numbers, or of the reason why it cannot run."""
     command = [sys.executable, __file__, "--adata", args.adata, "--way", way, "--folder", str(folder)]
     command += ["--threads", str(args.threads), "--batch", str(args.batch)]
@@ -105,7 +108,7 @@ def start_way(args, folder, way):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def run_way(args):
+def run_way(args: argparse.Namespace) -> None:
     """What the fresh process does: load, warm up on two cells, time all, save the vectors."""
     torch.set_num_threads(args.threads)
     folder = Path(args.folder)
@@ -126,7 +129,7 @@ def run_way(args):
     )
 
 
-def make_way(args, folder):
+def make_way(args: argparse.Namespace, folder: Path) -> tuple[Tx1Model | None, Compute]:
     """A model (or ``None``) and a function from cells to vectors."""
     which, options = WAYS[args.way]
     if which is None:
@@ -144,19 +147,19 @@ def make_way(args, folder):
 class Prepared:
     """A backend that is built (exported, compiled, quantised) once, before the clock runs."""
 
-    def __init__(self, pair, options):
+    def __init__(self, pair: tuple[Tx1Model, Tx1Processor], options: dict[str, Any]) -> None:
         from tahoe_distill.embedding.engine import Engine
         from tahoe_distill.embedding.options import Options
 
         self.processor = pair[1]
         self.engine = Engine(*pair, Options(device="cpu", **options), torch.device("cpu"))
 
-    def __call__(self, adata):
+    def __call__(self, adata: anndata.AnnData) -> np.ndarray:
         cells = self.processor.encode_rows(adata.X, self.processor.match(adata))
         return self.engine.window(cells).vectors
 
 
-def why_no_upstream():
+def why_no_upstream() -> str:
     """What is missing to run the upstream model, in brackets."""
     missing = [] if torch.cuda.is_available() else ["no GPU"]
     for name in ("tahoe_x1", "flash_attn"):
@@ -167,7 +170,7 @@ def why_no_upstream():
     return f" ({', '.join(missing) or 'not wired up: run its own script'})"
 
 
-def in_file_order(pair, adata, size):
+def in_file_order(pair: tuple[Tx1Model, Tx1Processor], adata: anndata.AnnData, size: int) -> np.ndarray:
     """Upstream's way of batching: cells as they come, padded to the longest, the whole model."""
     model, processor = pair
     cells = processor.encode_rows(adata.X, processor.match(adata))
@@ -178,7 +181,7 @@ def in_file_order(pair, adata, size):
     return torch.nn.functional.normalize(torch.cat(vectors), dim=1).numpy()
 
 
-def principal_components(adata):
+def principal_components(adata: anndata.AnnData) -> np.ndarray:
     """The usual baseline."""
     import scanpy as sc
 
@@ -189,7 +192,7 @@ def principal_components(adata):
     return adata.obsm["X_pca"]
 
 
-def print_table(rows, folder, args):
+def print_table(rows: dict[str, dict[str, Any]], folder: Path, args: argparse.Namespace) -> None:
     """Print the numbers; cosines are means over cells."""
     print(f"{args.cells} cells{', mixed lengths' if args.mixed else ''}, {args.threads} threads")
     columns = "".join(f"{name:>13}" for name in HEADER)
@@ -208,7 +211,7 @@ def print_table(rows, folder, args):
         Path(args.json).write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def cosine(folder, way, other):
+def cosine(folder: Path, way: str, other: str) -> str:
     """Mean cosine between the vectors of two ways, or a dash where their widths differ."""
     paths = [folder / f"{name}.npy" for name in (way, other)]
     if not all(path.exists() for path in paths):

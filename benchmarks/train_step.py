@@ -14,15 +14,18 @@ import logging
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import anndata
 import numpy as np
 import torch
 from composer import Trainer
 from composer.algorithms import GradientClipping
-from composer.core import Callback
+from composer.core import Callback, State
 from composer.core.precision import Precision, get_precision_context
+from composer.loggers import Logger
 from composer.optim import DecoupledAdamW
 from torch.utils.data import DataLoader
 
@@ -44,25 +47,26 @@ TEACHERS = {
 OBJECTIVES = {"cosine": {"weight": 1.0, "center": True}, "mse": 1.0}
 
 
-def main():
+def main() -> None:
     """Build, measure in turns, print."""
     logging.disable(logging.WARNING)
     args = parse()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        parts = build(args, Path(folder))
+        parts, step = build(args, Path(folder))
         for part in parts.values():
             part(1)
-        times, peaks = {name: [] for name in parts}, dict.fromkeys(parts, 0.0)
+        times: dict[str, list[float]] = {name: [] for name in parts}
+        peaks = dict.fromkeys(parts, 0.0)
         for _ in range(args.rounds):
             for name, part in parts.items():
                 reset_peak(args.device)
                 times[name] += part(args.batches)
                 peaks[name] = max(peaks[name], peak(args.device))
-    report(args, times, peaks, parts["distillation step"].flops)
+    report(args, times, peaks=peaks, flops=step.flops)
 
 
-def parse():
+def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adata", help="h5ad with raw counts")
@@ -81,8 +85,8 @@ def parse():
     return args
 
 
-def build(args, folder):
-    """The four things to measure, by name; each runs a number of batches and returns seconds a batch."""
+def build(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Callable[[int], list[float]]], "Step"]:
+    """The four things to measure, by name, and the step among them; each runs batches and returns seconds a batch."""
     vocab = write_cells(args, folder)
     torch.manual_seed(0)
     config = Tx1Config(vocab_size=len(vocab), context_length=args.context, **TEACHERS[args.teacher])
@@ -92,15 +96,16 @@ def build(args, folder):
     live = TahoeDistillModel(**run["model"])
     cached = TahoeDistillModel(**{**run["model"], "teacher": {"cache": str(folder / "cache")}})
     online, offline = (collated(run, args, cache) for cache in (None, folder / "cache/train"))
-    return {
+    parts: dict[str, Callable[[int], list[float]]] = {
         "teacher forward": TeacherAlone(live, online, args),
         "student forward, backward, optimizer": StudentAlone(live, online, args),
-        "distillation step": Step(live, online, args),
+        "distillation step": (step := Step(live, online, args)),
         "cached step": Step(cached, offline, args),
     }
+    return parts, step
 
 
-def write_cells(args, folder):
+def write_cells(args: argparse.Namespace, folder: Path) -> GeneVocab:
     """Shards of as many cells as there are batches; returns the vocabulary."""
     cells = anndata.read_h5ad(args.adata) if args.adata else load_blood_cells()
     vocab = GeneVocab.from_file(args.vocab) if args.vocab else load_teacher("tx1-nano").processor.vocab
@@ -110,7 +115,7 @@ def write_cells(args, folder):
     return vocab
 
 
-def configuration(args, folder):
+def configuration(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The run's YAML, as far as it is needed here."""
     loader = {
         "dataset": {"local": str(folder / "shards/train"), "shuffle": False, "num_canonical_nodes": 1},
@@ -123,7 +128,7 @@ def configuration(args, folder):
     return {"model": model, "train_loader": loader, "device_eval_batch_size": args.batch, "precision": args.precision}
 
 
-def collated(run, args, cache):
+def collated(run: dict[str, Any], args: argparse.Namespace, cache: Path | None) -> list[dict[str, Any]]:
     """Batches that are there already."""
     loader = run["train_loader"]
     cells, collate = read_sections(loader["dataset"], loader["collator"], args.batch, cache=cache and str(cache))
@@ -133,15 +138,15 @@ def collated(run, args, cache):
 class TeacherAlone:
     """The teacher's forward pass."""
 
-    def __init__(self, model, batches, args):
+    def __init__(self, model: TahoeDistillModel, batches: list[dict[str, Any]], args: argparse.Namespace) -> None:
         self.model, self.args = model, args
         self.batches = [on_device(batch, args) for batch in batches]
 
-    def __call__(self, count):
+    def __call__(self, count: int) -> list[float]:
         """Seconds of each of ``count`` batches."""
         return [self._time(self.batches[number % len(self.batches)]) for number in range(count)]
 
-    def _time(self, batch):
+    def _time(self, batch: dict[str, Any]) -> float:
         synchronise(self.args.device)
         start = time.perf_counter()
         with get_precision_context(Precision(self.args.precision)):
@@ -149,7 +154,7 @@ class TeacherAlone:
         synchronise(self.args.device)
         return time.perf_counter() - start
 
-    def run(self, batch):
+    def run(self, batch: dict[str, Any]) -> Any:
         """One batch."""
         return self.model.teacher.forward(batch, self.model.objectives.teacher_needs, False)
 
@@ -157,14 +162,14 @@ class TeacherAlone:
 class StudentAlone(TeacherAlone):
     """The student's step against outputs that were computed before."""
 
-    def __init__(self, model, batches, args):
+    def __init__(self, model: TahoeDistillModel, batches: list[dict[str, Any]], args: argparse.Namespace) -> None:
         super().__init__(model, batches, args)
         model.to("cuda" if args.device == "gpu" else "cpu")
         self.optimizer = DecoupledAdamW(model.parameters(), lr=1e-5)
         with get_precision_context(Precision(args.precision)):
             self.outputs = {id(batch): super(StudentAlone, self).run(batch) for batch in self.batches}
 
-    def run(self, batch):
+    def run(self, batch: dict[str, Any]) -> None:
         """Forward, objectives, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, _ = self.model.objectives(self.model._forward_student(batch), self.outputs[id(batch)], batch)
@@ -176,14 +181,14 @@ class StudentAlone(TeacherAlone):
 class Step:
     """The step as Composer runs it, timed from the start of one batch to the start of the next."""
 
-    def __init__(self, model, batches, args):
+    def __init__(self, model: TahoeDistillModel, batches: list[dict[str, Any]], args: argparse.Namespace) -> None:
         self.clock = Clock(args.device)
         self.batches = batches
         self.flops = model.flops_per_batch(batches[0])
         self.trainer = Trainer(
             model=model,
             optimizers=DecoupledAdamW(model.parameters(), lr=1e-5),
-            train_dataloader=DataLoader(batches, batch_size=None),
+            train_dataloader=DataLoader(cast(Any, batches), batch_size=None),
             max_duration="1000000ba",
             device=args.device,
             device_train_microbatch_size=args.batch,
@@ -195,7 +200,7 @@ class Step:
             seed=1,
         )
 
-    def __call__(self, count):
+    def __call__(self, count: int) -> list[float]:
         """Seconds of each of ``count`` batches; one more is run, whose end is not seen."""
         self.clock.starts = []
         self.trainer.fit(duration=f"{count + 1}ba")
@@ -205,28 +210,29 @@ class Step:
 class Clock(Callback):
     """When each batch started."""
 
-    def __init__(self, device):
-        self.device, self.starts = device, []
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.starts: list[float] = []
 
-    def batch_start(self, state, logger):
+    def batch_start(self, state: State, logger: Logger) -> None:
         """Note the time."""
         synchronise(self.device)
         self.starts.append(time.perf_counter())
 
 
-def on_device(batch, args):
+def on_device(batch: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """A batch where the models are."""
     place = "cuda" if args.device == "gpu" else "cpu"
     return {name: value.to(place) if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
-def synchronise(device):
+def synchronise(device: str) -> None:
     """Wait for the GPU."""
     if device == "gpu":
         torch.cuda.synchronize()
 
 
-def reset_peak(device):
+def reset_peak(device: str) -> None:
     """Start anew to look for the highest memory use."""
     if device == "gpu":
         torch.cuda.reset_peak_memory_stats()
@@ -235,7 +241,7 @@ def reset_peak(device):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak(device):
+def peak(device: str) -> float:
     """Highest memory use since :func:`reset_peak`, in GB: allocated on the GPU, or resident."""
     if device == "gpu":
         return torch.cuda.max_memory_allocated() / 1e9
@@ -243,7 +249,7 @@ def peak(device):
     return int(status.split("VmHWM:")[1].split()[0]) / 1e6
 
 
-def matrix_rate():
+def matrix_rate() -> float:
     """Floating-point operations a second of a large product of bfloat16 matrices on the GPU, best of ten."""
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     seconds = []
@@ -256,7 +262,7 @@ def matrix_rate():
     return 2 * 8192**3 / min(seconds)
 
 
-def report(args, times, peaks, flops):
+def report(args: argparse.Namespace, times: dict[str, list[float]], *, peaks: dict[str, float], flops: float) -> None:
     """Print the table, the overheads and, on a GPU, the share of its matrix rate."""
     median = {name: statistics.median(values) for name, values in times.items()}
     teacher, student, step, cached = median.values()
@@ -272,7 +278,7 @@ def report(args, times, peaks, flops):
     print(f"overhead of the distillation step over its parts: {overhead['distillation']:.1%} (goal: at most 5 %)")
     print(f"overhead of the cached step over the student's part: {overhead['cached']:.1%} (goal: at most 3 %)")
     print(f"the cached step is {step / cached:.2f} times as fast as the distillation step")
-    numbers = {"seconds": median, "peak_gb": peaks, "overhead": overhead}
+    numbers: dict[str, Any] = {"seconds": median, "peak_gb": peaks, "overhead": overhead}
     if args.device == "gpu":
         rate = matrix_rate()
         numbers["fraction_of_matrix_rate"] = flops / step / rate

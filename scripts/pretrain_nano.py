@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+from anndata import AnnData
 
 from tahoe_distill import GeneVocab, Tx1Model, Tx1Processor, embed
 from tahoe_distill.data import prepare_shards
@@ -19,7 +20,7 @@ COMMAND = ["composer", "scripts/distill.py", "-f", "configs/nano.yaml"]
 SPECIALS = ("<pad>", "<cls>", "<eoc>")
 
 
-def main():
+def main() -> None:
     """Prepare, pretrain, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default=str(RUN / "release"), help="release folder to write")
@@ -42,7 +43,7 @@ def main():
     print(f"wrote {args.out}")
 
 
-def _score(cells, model, processor):
+def _score(cells: AnnData, model: Tx1Model, processor: Tx1Processor) -> None:
     """Label transfer by the model's vectors, and by 30 principal components of log1p counts."""
     from sklearn.decomposition import PCA
 

@@ -19,7 +19,7 @@ model = AutoModel.from_pretrained("{RUN}/hf", trust_remote_code=True)
 processor = AutoProcessor.from_pretrained("{RUN}/hf", trust_remote_code=True)"""
 
 
-def main():
+def main() -> None:
     """Prepare, distil, evaluate, print."""
     logging.basicConfig(level=logging.WARNING)
     if not Path(COMMAND[-1]).is_file():
@@ -37,7 +37,7 @@ def main():
         sys.exit(f"quickstart: error: the run ended with exit code {done.returncode}; the whole log is {RUN}/log.txt")
     print(f"distilled in {time.perf_counter() - started:.0f} s\n")
     student = (Tx1Model.from_pretrained(RUN / "hf").eval(), Tx1Processor.from_pretrained(RUN / "hf"))
-    report = evaluate(student, (teacher.model, teacher.processor), held_out, train, LABEL_KEY)
+    report = evaluate(student, (teacher.model, teacher.processor), held_out, train, label_key=LABEL_KEY)
     print(format_report(report))
     print(f"\nthe student is in {RUN}/hf; load it with\n\n{LOAD}")
 

@@ -83,7 +83,7 @@ class CachedTeacher:
         pooled = batch[TEACHER_POOLED] if "pooled" in needs else None
         return Outputs(cell=batch[TEACHER], pooled=pooled, gene_ids=batch["gene"], seen=seen, masked=masked, **rows)
 
-    def flops(self, cells, length):
+    def flops(self, cells, length, needs):
         """None: nothing is computed."""
         return 0
 

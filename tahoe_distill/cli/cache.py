@@ -1,14 +1,20 @@
 """Run the teacher once over the shards of a training configuration, and keep what it says for any number of runs."""
 
-from tahoe_distill.cache.record import PRECISIONS, STORABLE
+import argparse
+import os
+import shlex
+
+from tahoe_distill.cache.record import PRECISIONS, STORABLE, CacheRecord
+from tahoe_distill.cli.defaults import merge, teacher_cache
+from tahoe_distill.cli.distill import check
 
 EXAMPLE = """tahoe-distill cache -f configs/70m.yaml --out runs/70m/cache
   composer -n 8 -m tahoe_distill.cli.main cache -f configs/70m.yaml --out runs/70m/cache
   composer scripts/distill.py -f configs/70m.yaml model.teacher.cache=runs/70m/cache"""
 
 
-def add_arguments(parser):
-    """Arguments of the subcommand."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
     parser.add_argument("-f", "--file", dest="config", required=True, metavar="CONFIG", help="the run's YAML")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
     parser.add_argument("--out", metavar="FOLDER", help="folder to write (model.teacher.cache of the YAML)")
@@ -25,15 +31,8 @@ def add_arguments(parser):
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Write the cache and say how to train from it."""
-    # Imported here: composer takes seconds, and `--help` must not.
-    import os
-    import shlex
-
-    from tahoe_distill.cli.defaults import merge, teacher_cache
-    from tahoe_distill.cli.distill import check
-
     config = merge(check(args.config, args.overrides), args.overrides)
     folder = args.out or teacher_cache(config)
     if folder is None:
@@ -53,7 +52,7 @@ def run(args):
         print(summary(folder, shlex.join([args.config, *args.overrides]), record))
 
 
-def summary(folder, run, record):
+def summary(folder: str, run: str, record: CacheRecord) -> str:
     """A paragraph for people: what the cache holds, and the command that trains from it.
 
     Args:

@@ -1,14 +1,19 @@
-"""What a run's YAML need not say: settings of this project, and values that depend on the machine."""
+"""What a run's YAML need not say: what it shares with others, settings of this project, values of the machine."""
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from tahoe_distill.cache.record import CACHE_FILE
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 
-def with_defaults(content, overrides):
+def with_defaults(content: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     """The overrides, and after them what the run leaves to this project.
 
     Args:
@@ -22,27 +27,53 @@ def with_defaults(content, overrides):
     return [*overrides, *(setting for default in DEFAULTS for setting in default(run))]
 
 
-def merge(content, overrides):
-    """The run as llm-foundry will see it: the YAML with its overrides, as an OmegaConf mapping."""
-    from omegaconf import OmegaConf
+def merge(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> "DictConfig":
+    """The run as llm-foundry will see it: its base, the YAML and its overrides, as an OmegaConf mapping.
+
+    Args:
+        content: The YAML as a mapping. What ``variables.base`` names, a YAML too, holds what it leaves out.
+        overrides: Its ``key=value`` overrides.
+
+    Raises:
+        FileNotFoundError: When there is no such base.
+    """
+    from omegaconf import DictConfig, OmegaConf
 
     # YAML has dates, which OmegaConf takes only where it is told to take any object.
-    run = OmegaConf.create(content, flags={"allow_objects": True})
-    return OmegaConf.merge(run, OmegaConf.from_cli(list(overrides)))
+    run = DictConfig(content, flags={"allow_objects": True})
+    run.merge_with(OmegaConf.from_cli(list(overrides)))
+    base = OmegaConf.select(run, "variables.base")
+    if base is None:
+        return run
+    if not os.path.isfile(base):
+        raise FileNotFoundError(
+            f"variables.base is {base}, which is not there; start the run from the folder that holds it, which is the "
+            "repository's for the committed configurations"
+        )
+    whole = DictConfig(OmegaConf.load(base), flags={"allow_objects": True})
+    whole.merge_with(run)
+    return whole
 
 
-def step_callback(run):
+def on_base(config: dict[str, Any]) -> dict[str, Any]:
+    """A run with all that it shares with others, values resolved: llm-foundry's config transform of configs/base.py."""
+    from omegaconf import OmegaConf
+
+    return cast(dict[str, Any], OmegaConf.to_container(merge(config), resolve=True))
+
+
+def step_callback(run: "DictConfig") -> list[str]:
     """The callback ``distillation``, which every run needs."""
     return [] if "distillation" in (run.get("callbacks") or {}) else ["callbacks.distillation={}"]
 
 
-def teacher_cache(run):
+def teacher_cache(run: "DictConfig") -> str | None:
     """The folder that ``model.teacher.cache`` names, or ``None``."""
     teacher = (run.get("model") or {}).get("teacher")
-    return teacher.get("cache") if hasattr(teacher, "get") else None
+    return teacher.get("cache") if isinstance(teacher, Mapping) else None
 
 
-def cached_loaders(run):
+def cached_loaders(run: "DictConfig") -> list[str]:
     """The loaders' shares of the teacher cache that ``model.teacher.cache`` names."""
     folder = teacher_cache(run)
     # Embeddings that were prepared with the cells are in the loaders' own shards.
@@ -56,7 +87,7 @@ def cached_loaders(run):
     return settings
 
 
-def microbatch(run):
+def microbatch(run: "DictConfig") -> list[str]:
     """A number for ``device_train_microbatch_size: auto``, llm-foundry's default, where Composer refuses it.
 
     On CPUs Composer cannot watch the memory, so a device's whole batch is one microbatch.
@@ -78,7 +109,7 @@ def microbatch(run):
     return [f"device_train_microbatch_size={batch // processes}"]
 
 
-def _refuse_auto_with_fsdp2(run, processes):
+def _refuse_auto_with_fsdp2(run: "DictConfig", processes: int) -> None:
     # llm-foundry drops FSDP where there is one process.
     if processes == 1 or run.get("fsdp_config") is None or os.environ.get("FSDP_VERSION") != "2":
         return
@@ -89,7 +120,7 @@ def _refuse_auto_with_fsdp2(run, processes):
     )
 
 
-def _has_gpu():
+def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()

@@ -1,9 +1,12 @@
 """Entry point of a training run: arguments, early checks, then llm-foundry."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -12,9 +15,11 @@ from tahoe_distill.training.resume.preflight import prepare_run
 
 # What Composer says about a checkpoint at the end of its run, which is no failure here.
 _NOTHING_LEFT = "No training would occur."
+# What a wrong config or teacher raises; anything else keeps its traceback.
+_INPUT_ERRORS = (ValueError, OSError, ImportError, KeyError, TypeError)
 
 
-def parse(argv=None):
+def parse(argv: Sequence[str] | None = None) -> tuple[str, list[str]]:
     """The config path and the ``key=value`` overrides.
 
     Raises:
@@ -37,7 +42,7 @@ def parse(argv=None):
     return args.config, overrides
 
 
-def check(path, overrides):
+def check(path: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Find what can be found wrong without loading anything heavy; return the YAML's content.
 
     Raises:
@@ -61,7 +66,7 @@ def check(path, overrides):
     return content
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run it; a problem with the input ends in one paragraph on stderr and exit code 1.
 
     A run that had ended and is started again says so and ends well.
@@ -69,16 +74,28 @@ def main(argv=None):
     path, overrides = parse(argv)
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
-    try:
+    with _one_paragraph(*_INPUT_ERRORS):
         content = check(path, overrides)
         overrides = with_defaults(content, overrides)
         run = merge(content, overrides)
         show_log(run)
         prepare_run(run)
+        # Imported here: a config that cannot work is told at once, and not after seconds of imports.
         from llmfoundry.command_utils.train import train_from_yaml
 
+        from tahoe_distill.data import ShardError
+        from tahoe_distill.hub.export import GoldenMismatchError
+
+    with _one_paragraph(*_INPUT_ERRORS, ShardError, GoldenMismatchError):
         train_from_yaml(path, overrides)
-    except _input_errors() as error:
+
+
+@contextlib.contextmanager
+def _one_paragraph(*errors: type[Exception]) -> Iterator[None]:
+    """Tell these errors as a user's own and end the process with 1; tell the end of a run that had ended, and go on."""
+    try:
+        yield
+    except errors as error:
         if _NOTHING_LEFT in str(error):
             print(f"distill: {_ended(error)}", flush=True)
             return
@@ -90,7 +107,7 @@ def main(argv=None):
         sys.exit(1)
 
 
-def show_log(run):
+def show_log(run: Mapping[str, Any]) -> None:
     """Give this package's messages the level ``python_log_level``: llm-foundry gives it to its own alone.
 
     Raises:
@@ -101,17 +118,9 @@ def show_log(run):
         logging.getLogger("tahoe_distill").setLevel(str(level).upper())
 
 
-def _ended(error):
+def _ended(error: Exception) -> str:
     numbers = str(error).split(_NOTHING_LEFT)[0].strip()
     return (
         f"the run has ended, and there is nothing left to train: {numbers} Raise max_duration to train on, or give "
         "another save_folder to start afresh"
     )
-
-
-def _input_errors():
-    """What a wrong config, teacher or shard raises; anything else keeps its traceback."""
-    from tahoe_distill.data import ShardError
-    from tahoe_distill.hub.export import ExportMismatchError
-
-    return (ValueError, OSError, ImportError, KeyError, TypeError, ShardError, ExportMismatchError)

@@ -3,15 +3,14 @@
 The exit code is 1 where embedding would be meaningless, or where vectors differ by more than 1e-6.
 """
 
-from tahoe_distill.embedding import check_determinism, examine
-from tahoe_distill.embedding.determinism import TOLERANCE
+import argparse
 
 EXAMPLE = """tahoe-distill doctor cells.h5ad --model runs/quickstart/hf
   tahoe-distill doctor determinism cells.h5ad --model runs/quickstart/hf"""
 
 
-def add_arguments(parser):
-    """Add the arguments of `tahoe-distill doctor`."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
     parser.add_argument("what", nargs="+", metavar="[determinism] FILE", help="h5ad or zarr file to look at")
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
     parser.add_argument("--layer", help="layer to read instead of X")
@@ -20,12 +19,15 @@ def add_arguments(parser):
     parser.add_argument("--cells", type=int, default=64, help="cells that `determinism` embeds (default: 64)")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Print the findings; leave with 1 where one of them is an error."""
     if len(args.what) == 2 and args.what[0] == "determinism":
-        return _determinism(args, args.what[1])
+        _determinism(args, args.what[1])
+        return
     if len(args.what) != 1:
         raise ValueError(f"expected `doctor FILE` or `doctor determinism FILE`, found {' '.join(args.what)!r}")
+    from tahoe_distill.embedding import examine
+
     findings = examine(
         args.what[0], args.model, layer=args.layer, gene_key=args.gene_key, estimate=not args.no_estimate
     )
@@ -34,10 +36,12 @@ def run(args):
     if any(finding.level == "error" for finding in findings):
         print("embedding this file would be meaningless")
         raise SystemExit(1)
-    return None
 
 
-def _determinism(args, path):
+def _determinism(args: argparse.Namespace, path: str) -> None:
+    from tahoe_distill.embedding import check_determinism
+    from tahoe_distill.embedding.determinism import TOLERANCE
+
     compared = check_determinism(path, args.model, layer=args.layer, gene_key=args.gene_key, cells=args.cells)
     print(f"{'way':24}{'largest difference':>20}  sha256")
     for way in compared:

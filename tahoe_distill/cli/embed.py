@@ -4,16 +4,16 @@ Writes a copy of the input with the vectors in obsm. Memory does not grow with t
 interrupted carries on when the same command is given again.
 """
 
+import argparse
 import sys
 
-from tahoe_distill.embedding import embed_file
-from tahoe_distill.embedding.options import BACKENDS
+from tahoe_distill.embedding import BACKENDS
 
 EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad"
 
 
-def add_arguments(parser):
-    """Add the arguments of `tahoe-distill embed`."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
     parser.add_argument("--adata", required=True, help="h5ad or zarr with raw counts or log1p of them")
     parser.add_argument("--out", required=True, help="file of the same format to write")
@@ -37,8 +37,10 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output or key")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Embed the file; Ctrl-C leaves a state that the same command carries on from."""
+    from tahoe_distill.embedding import embed_file
+
     try:
         out = embed_file(
             args.adata,
@@ -66,5 +68,5 @@ def run(args):
     print(f"wrote {out} (obsm[{args.key_added!r}])")
 
 
-def _batch_size(text):
+def _batch_size(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdigit() else text

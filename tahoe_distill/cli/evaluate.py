@@ -1,7 +1,12 @@
 """Compare a student with its teacher on labelled cells: cosines, label transfer, speed."""
 
+import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tahoe_distill.evaluation import Report
 
 EXAMPLE = (
     "tahoe-distill evaluate --student runs/quickstart/hf --teacher tx1-nano --reference train.h5ad "
@@ -9,8 +14,8 @@ EXAMPLE = (
 )
 
 
-def add_arguments(parser):
-    """Arguments of the subcommand."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
     parser.add_argument("--student", required=True, help="folder or hub id of an exported student")
     parser.add_argument("--teacher", required=True, help="release folder, hub id, converted folder, or tx1-nano")
     parser.add_argument("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
@@ -24,7 +29,7 @@ def add_arguments(parser):
     parser.add_argument("--out", help="write the numbers as JSON here")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Evaluate, print a table, write JSON."""
     import anndata
 
@@ -32,11 +37,13 @@ def run(args):
     from tahoe_distill.models import Tx1Model, Tx1Processor
     from tahoe_distill.teacher import load_teacher
 
-    teacher = load_teacher(args.teacher, args.size)
+    teacher = load_teacher(args.teacher, size=args.size)
     student = (Tx1Model.from_pretrained(args.student).eval(), Tx1Processor.from_pretrained(args.student))
     query, reference = anndata.read_h5ad(args.adata), anndata.read_h5ad(args.reference)
     pair = (teacher.model, teacher.processor)
-    report = evaluate(student, pair, query, reference, args.label_key, args.gene_key, args.layer)
+    report = evaluate(
+        student, pair, query, reference, label_key=args.label_key, gene_key=args.gene_key, layer=args.layer
+    )
     if args.out:
         Path(args.out).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     print(format_report(report))
@@ -44,7 +51,7 @@ def run(args):
         _check_swap(report, args.swap_threshold)
 
 
-def format_report(report):
+def format_report(report: "Report") -> str:
     """The report as a table for people."""
     cosine = "different spaces" if report.cosine is None else f"{report.cosine:.4f}"
     centered = "different spaces" if report.cosine is None else f"{report.centered_cosine:.4f}"
@@ -68,7 +75,7 @@ def format_report(report):
     return "\n".join([f"{report.cells} held-out cells", *lines])
 
 
-def _check_swap(report, threshold):
+def _check_swap(report: "Report", threshold: float) -> None:
     if report.swap_macro_f1 is None:
         raise ValueError("the swap test needs a student whose embedding lies in its teacher's space (projection_dim)")
     kept = report.swap_macro_f1 / report.teacher_macro_f1

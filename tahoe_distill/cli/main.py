@@ -4,8 +4,10 @@ import argparse
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
 
-# Subcommand -> (module of tahoe_distill.cli, one line of help). A module has `add_arguments(parser)` and `run(args)`.
+# Subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE, `add_arguments(parser)` and
+# `run(args)`; its docstring is the description.
 COMMANDS = {
     "prepare": ("prepare", "write MDS shards from h5ad files"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
@@ -18,7 +20,7 @@ COMMANDS = {
 }
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     """The whole command's argument parser."""
     parser = argparse.ArgumentParser(prog="tahoe-distill", description="Distil Tahoe-x1 and embed cells with students.")
     parser.add_argument("-v", "--verbose", action="store_true", help="log details")
@@ -37,7 +39,7 @@ def build_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s")

@@ -1,12 +1,13 @@
 """Write MDS shards for training from h5ad files, zarr stores and 10x .h5 files."""
 
-from tqdm import tqdm
+import argparse
+from typing import Any
 
 EXAMPLE = "tahoe-distill prepare cells/*.h5ad --vocab vocab.json --out shards --keep cell_type --split-by donor"
 
 
-def add_arguments(parser):
-    """Arguments of the subcommand."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
     parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores or 10x .h5 files; globs are expanded")
     parser.add_argument("--out", required=True, help="folder to write; must not exist")
     parser.add_argument("--vocab", required=True, help="vocab.json of the teacher")
@@ -26,9 +27,10 @@ def add_arguments(parser):
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Prepare and print what was written."""
-    # Imported here: streaming takes seconds, and `--help` must not.
+    from tqdm import tqdm
+
     from tahoe_distill.data.preparing.prepare import prepare_shards
 
     metadata = prepare_shards(
@@ -53,7 +55,7 @@ def run(args):
     tqdm.write(summary(args.out, metadata))
 
 
-def summary(out, metadata):
+def summary(out: str, metadata: dict[str, Any]) -> str:
     """A paragraph for people: cells by split, drops, genes and counts matched, examples that did not match."""
     cells = metadata["cells"]
     lines = [

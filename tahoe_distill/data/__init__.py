@@ -1,6 +1,6 @@
 """The data path: AnnData files to MDS shards, shards to batches."""
 
-import importlib
+from tahoe_distill.lazy import hand_out
 
 # Name -> module. Handed out lazily: collating must not pay for reading h5ad, nor preparing for the loader.
 _PUBLIC = {
@@ -13,13 +13,4 @@ _PUBLIC = {
 }
 
 __all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'tahoe_distill.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
-
-
-def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+__getattr__, __dir__ = hand_out(__name__, _PUBLIC)

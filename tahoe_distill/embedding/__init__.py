@@ -1,27 +1,23 @@
 """Cells in, vectors out: everything a user of a student calls."""
 
-import importlib
+from tahoe_distill.lazy import hand_out
 
-# Name -> module of this package that defines it, handed out when asked for.
+# Ways to compute. Here, where the command line reads it without importing torch.
+BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
+
+# Name -> module that defines it.
 _PUBLIC = {
-    "CellEncoder": "encoder",
-    "Options": "options",
-    "TahoePreprocessor": "preprocessor",
-    "check_determinism": "determinism",
-    "decode": "decoding",
-    "embed": "api",
-    "embed_file": "files",
-    "examine": "doctor",
-    "export_onnx": "onnx",
-    "load_student": "loading",
+    "CellEncoder": "tahoe_distill.models",
+    "Options": "tahoe_distill.embedding.options",
+    "TahoePreprocessor": "tahoe_distill.embedding.preprocessor",
+    "check_determinism": "tahoe_distill.embedding.determinism",
+    "decode": "tahoe_distill.embedding.decoding",
+    "embed": "tahoe_distill.embedding.in_memory",
+    "embed_file": "tahoe_distill.embedding.files",
+    "examine": "tahoe_distill.embedding.doctor",
+    "export_onnx": "tahoe_distill.embedding.backends",
+    "load_student": "tahoe_distill.embedding.loading",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__all__ = ["BACKENDS", *_PUBLIC]
+__getattr__, __dir__ = hand_out(__name__, _PUBLIC)

@@ -2,20 +2,32 @@
 
 import numpy as np
 import torch
+from anndata import AnnData
 from scipy import sparse
 
-from tahoe_distill.embedding.api import _writable
-from tahoe_distill.embedding.engine import Engine
-from tahoe_distill.embedding.loading import is_path, load_student
+from tahoe_distill.embedding.in_memory import writable
+from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.prepare import drug_numbers, match_genes
-from tahoe_distill.embedding.source import MemorySource, check_values
+from tahoe_distill.embedding.session import open_session
+from tahoe_distill.models.modeling_tx1 import inference
 
 HEADS = ("mvc", "expression")
 
 
-def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, gene_key=None, batch_size="auto",
-           device="auto", dtype="auto", copy=False, drug_key=None):  # fmt: skip
+def decode(
+    adata: AnnData,
+    model: ModelSource,
+    *,
+    head: str = "mvc",
+    key_added: str = "tx1_expression",
+    layer: str | None = None,
+    gene_key: str | None = None,
+    batch_size: int | str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    copy: bool = False,
+    drug_key: str | None = None,
+) -> AnnData | None:
     """Write the expression that the model predicts, in bins (1 is low, ``num_bins - 1`` is high).
 
     Args:
@@ -42,19 +54,14 @@ def decode(adata, model, *, head="mvc", key_added="tx1_expression", layer=None, 
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, found {head!r}")
     options = Options(batch_size=batch_size, device=device, dtype=dtype)
-    source = MemorySource(adata, layer)
-    check_values(source)
-    student, processor = load_student(model)
-    _check_head(student, head)
-    tokens = match_genes(processor, source, gene_key)
-    drugs = drug_numbers(processor, source, drug_key)
-    engine = Engine(student, processor, options, options.places()[0], is_path(model))
-    predict = {"mvc": _from_cell, "expression": _from_genes}[head]
-    blocks = []
-    for window in options.windows(source.n_obs):
-        cells = processor.encode_rows(source.rows(*window), tokens)
-        blocks.append(predict(engine, cells, None if drugs is None else drugs[slice(*window)], tokens))
-    target = _writable(adata, copy)
+    with open_session(adata, model, options, layer=layer, gene_key=gene_key, drug_key=drug_key) as session:
+        _check_head(session.model, head)
+        session.check()
+        engine = session.engine(options.places()[0])
+        predict = {"mvc": _from_cells, "expression": _from_genes}[head]
+        with inference(engine.model):
+            blocks = [predict(engine, session.cells, window) for window in options.windows(adata.n_obs)]
+    target = writable(adata, copy)
     target.layers[key_added] = np.concatenate(blocks) if head == "mvc" else sparse.vstack(blocks, format="csr")
     return target if copy else None
 
@@ -66,41 +73,29 @@ def _check_head(model, head):
         raise ValueError(f"this model has no {head} head (it has: {has}); export a student with the head to decode")
 
 
-def _from_cell(engine, cells, drugs, tokens):
-    """(C, n_vars) float32 by the MVC head, whose gene side is computed once for all cells."""
-    model, known = engine.model, np.flatnonzero(tokens >= 0)
-    predicted = np.full((len(cells), len(tokens)), np.nan, dtype=np.float32)
-    with engine.inference():
-        mvc = model.mvc_decoder
-        genes = model.gene_encoder(torch.as_tensor(tokens[known], device=engine.device))
-        keys = mvc.W(mvc.activation(mvc.gene2query(genes)))
-        for numbers, batch in engine.batches(cells, drugs):
-            bins = batch["expression_bins"]
-            mask = batch.get("attention_mask", torch.ones_like(bins)).bool()
-            cell = model._pool(model(**batch).last_hidden_state, mask, None, bins, None)
-            values = (cell @ keys.T).float() * mvc.scale
-            predicted[np.ix_(numbers, known)] = _in_bins(values, model.config).cpu().numpy()
+def _from_cells(engine, cells, window):
+    """(C, n_vars) float32 by the MVC head, whose gene side is computed once for all cells of a window."""
+    model, known = engine.model, np.flatnonzero(cells.tokens >= 0)
+    encoded = cells.encode(*window)
+    predicted = np.full((len(encoded), cells.n_vars), np.nan, dtype=np.float32)
+    keys = model.mvc_keys(torch.as_tensor(cells.tokens[known], device=engine.device))
+    for numbers, batch in engine.batches(encoded, cells.drugs(*window)):
+        seen = batch.get("attention_mask", torch.ones_like(batch["gene_ids"])).bool()
+        cell = model.pool(model(**batch).last_hidden_state, seen, batch["expression_bins"])
+        predicted[np.ix_(numbers, known)] = model.decode_cells(cell, keys).cpu().numpy()
     return predicted
 
 
-def _from_genes(engine, cells, drugs, tokens):
-    """(C, n_vars) CSR by the expression head; a token that several columns share is put on the first of them."""
-    column_of = np.full(engine.model.config.vocab_size, -1, dtype=np.int64)
-    known = np.flatnonzero(tokens >= 0)[::-1]
-    column_of[tokens[known]] = known
+def _from_genes(engine, cells, window):
+    """(C, n_vars) CSR by the expression head."""
+    encoded = cells.encode(*window)
     rows, columns, data = [], [], []
-    with engine.inference():
-        for numbers, batch in engine.batches(cells, drugs):
-            values = _in_bins(engine.model(**batch, output_expression=True).expression.float(), engine.model.config)
-            column = column_of[batch["gene_ids"].cpu().numpy()]
-            cell, place = np.nonzero(column >= 0)
-            rows.append(numbers[cell])
-            columns.append(column[cell, place])
-            data.append(values.cpu().numpy()[cell, place])
+    for numbers, batch in engine.batches(encoded, cells.drugs(*window)):
+        values = engine.model.in_bins(engine.model(**batch, output_expression=True).expression.float())
+        column = cells.columns[batch["gene_ids"].cpu().numpy()]
+        cell, place = np.nonzero(column >= 0)
+        rows.append(numbers[cell])
+        columns.append(column[cell, place])
+        data.append(values.cpu().numpy()[cell, place])
     entries = np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_matrix(entries, shape=(len(cells), len(tokens)))
-
-
-def _in_bins(values, config):
-    """Undo the scaling to [-1, 1] that some models were trained with."""
-    return (values + 1) / 2 * (config.num_bins - 2) + 1 if config.standard_scale_outputs else values
+    return sparse.csr_matrix(entries, shape=(len(encoded), cells.n_vars))

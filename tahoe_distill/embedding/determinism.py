@@ -1,14 +1,15 @@
 """Shows on a user's own cells that the same cell gets the same vector."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 
 import anndata
 import numpy as np
 
-from tahoe_distill.embedding.api import embed
-from tahoe_distill.embedding.loading import load_student
-from tahoe_distill.embedding.source import FileSource
+from tahoe_distill.embedding.in_memory import embed
+from tahoe_distill.embedding.loading import ModelSource, load_student
+from tahoe_distill.embedding.session import open_cells
 
 TOLERANCE = 1e-6
 
@@ -28,7 +29,15 @@ class Comparison:
     sha256: str
 
 
-def check_determinism(path, model, *, layer=None, gene_key=None, cells=64, processes=True):
+def check_determinism(
+    path: str | os.PathLike[str],
+    model: ModelSource,
+    *,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    cells: int = 64,
+    processes: bool = True,
+) -> list[Comparison]:
     """Embed some cells of a file in several ways.
 
     Args:
@@ -61,7 +70,7 @@ def check_determinism(path, model, *, layer=None, gene_key=None, cells=64, proce
 
 
 def _sample(path, layer, count):
-    with FileSource(path, layer) as source:
+    with open_cells(path, layer) as source:
         if source.n_obs == 0:
             raise ValueError(f"{path} has no cells")
         numbers = np.unique(np.linspace(0, source.n_obs - 1, min(count, source.n_obs)).astype(np.int64))

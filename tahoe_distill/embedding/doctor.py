@@ -1,15 +1,14 @@
 """What will happen when a file is embedded, found out before it does."""
 
+import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.gene_ids import describe_genes
-from tahoe_distill.embedding.loading import load_student
-from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.source import FileSource
+from tahoe_distill.embedding.loading import ModelSource
+from tahoe_distill.embedding.session import open_session
 from tahoe_distill.embedding.survey import survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
@@ -33,7 +32,14 @@ class Finding:
     text: str
 
 
-def examine(path, model, *, layer=None, gene_key=None, estimate=True):
+def examine(
+    path: str | os.PathLike[str],
+    model: ModelSource,
+    *,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    estimate: bool = True,
+) -> list[Finding]:
     """Look at a file through the eyes of a model.
 
     Args:
@@ -46,22 +52,20 @@ def examine(path, model, *, layer=None, gene_key=None, estimate=True):
     Returns:
         A list of :class:`Finding`.
     """
-    student, processor = load_student(model)
-    with FileSource(path, layer) as source:
-        findings = [_storage(source)]
-        if source.n_obs == 0 or source.n_vars == 0:
-            return [
-                *findings,
-                Finding(ERROR, "cells", f"{source.n_obs} cells by {source.n_vars} genes: nothing to embed"),
-            ]
-        tokens, genes = _genes(source, processor, gene_key)
-        survey = survey_cells(source, tokens)
+    with open_session(path, model, layer=layer, gene_key=gene_key) as session:
+        cells = session.cells
+        findings = [_storage(cells.source)]
+        if cells.n_obs == 0 or cells.n_vars == 0:
+            text = f"{cells.n_obs} cells by {cells.n_vars} genes: nothing to embed"
+            return [*findings, Finding(ERROR, "cells", text)]
+        tokens, genes = _genes(cells)
+        survey = survey_cells(cells.source, tokens)
         findings += [*genes, *_values(survey)]
         if any(finding.level == ERROR for finding in findings):
             return findings
-        findings += [*_coverage(survey), *_cells(survey, processor), *_duplicates(survey, tokens)]
+        findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, tokens)]
         if estimate and survey.lengths.any():
-            findings.append(_estimate(source, student, processor, tokens, survey))
+            findings.append(_estimate(session, survey))
     return findings
 
 
@@ -72,17 +76,14 @@ def _storage(source):
     return Finding(OK, "storage", f"{text}; read in pieces")
 
 
-def _genes(source, processor, gene_key):
+def _genes(cells):
     """Tokens of the columns, and findings about the gene names."""
     try:
-        tokens = processor.match(source.genes, gene_key)
+        tokens = cells.tokens
     except ValueError as error:
-        names = source.genes.var.get(gene_key, source.genes.var_names)
-        seen = describe_genes(names)
-        return np.full(source.n_vars, -1), [
-            Finding(ERROR, "genes", f"{error}. {seen.advice} (looks like {seen.species} {seen.system})")
-        ]
-    seen = describe_genes(source.genes.var_names if gene_key is None else source.genes.var[gene_key])
+        return np.full(cells.n_vars, -1), [Finding(ERROR, "genes", str(error))]
+    genes = cells.source.genes
+    seen = describe_genes(genes.var_names if cells.gene_key is None else genes.var[cells.gene_key])
     share = float((tokens >= 0).mean())
     level = OK if share >= 0.5 else WARNING
     text = f"{(tokens >= 0).sum():,} of {tokens.size:,} genes are in the vocabulary ({100 * share:.1f} %)"
@@ -164,26 +165,23 @@ def _duplicates(survey, tokens):
     return findings or [Finding(OK, "duplicates", "no cell or gene twice")]
 
 
-def _estimate(source, model, processor, tokens, survey):
+def _estimate(session, survey):
     """Time of a few typical cells, scaled to all; memory of the model and of a window."""
-    options = Options()
-    device = options.places()[0]
-    engine = Engine(model, processor, options, device)
-    numbers = np.unique(np.linspace(0, source.n_obs - 1, min(_TRIAL, source.n_obs)).astype(np.int64))
-    cells = [processor.encode_rows(source.rows(number, number + 1), tokens)[0] for number in numbers.tolist()]
-    drugs = np.zeros(len(cells), dtype=np.int64) if processor.use_chem_token else None
-    engine.window(cells[:2], None if drugs is None else drugs[:2])
+    cells, processor = session.cells, session.processor
+    device = session.options.places()[0]
+    engine = session.engine(device)
+    numbers = np.unique(np.linspace(0, cells.n_obs - 1, min(_TRIAL, cells.n_obs)).astype(np.int64))
+    trial = [cells.encode(number, number + 1)[0] for number in numbers.tolist()]
+    drugs = np.zeros(len(trial), dtype=np.int64) if processor.use_chem_token else None
+    engine.window(trial[:2], None if drugs is None else drugs[:2])
     start = time.perf_counter()
-    engine.window(cells, drugs)
-    pace = sum(len(tokens) for tokens, _ in cells) / (time.perf_counter() - start)
-    context = processor.max_length
-    work = np.minimum(survey.lengths + len(processor.special_tokens), context).sum()
+    engine.window(trial, drugs)
+    pace = sum(len(tokens) for tokens, _ in trial) / (time.perf_counter() - start)
+    work = np.minimum(survey.lengths + len(processor.special_tokens), processor.max_length).sum()
     weights = sum(parameter.numel() * parameter.element_size() for parameter in engine.model.parameters())
-    windows = options.windows(source.n_obs)
-    memory = (
-        weights + 16 * windows[0][1] * float(survey.lengths.mean()) + 8 * engine.tokens * model.config.intermediate_size
-    )
-    pace_cells, vectors = source.n_obs * pace / work, 4 * source.n_obs * model.config.embedding_size
+    window = 16 * session.options.windows(cells.n_obs)[0][1] * float(survey.lengths.mean())
+    memory = weights + window + 8 * engine.model.batch_tokens * engine.model.config.intermediate_size
+    pace_cells, vectors = cells.n_obs * pace / work, 4 * cells.n_obs * engine.model.config.embedding_size
     text = f"about {_duration(work / pace)} on this {device.type} ({pace_cells:,.0f} cells/s)"
     return Finding(
         NOTE, "estimate", f"{text}, {0.5 + memory / 1e9:.1f} GB of memory, {vectors / 1e6:,.1f} MB of vectors"

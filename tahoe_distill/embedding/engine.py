@@ -1,16 +1,23 @@
-"""Encoded cells in, vectors out, window by window."""
+"""Encoded cells in, vectors out, window by window; and what the windows of a run add up to."""
 
-import contextlib
 import copy
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tahoe_distill.embedding.backends import build_backend
-from tahoe_distill.embedding.batches import CPU_TOKENS, GPU_TOKENS, plan_batches
-from tahoe_distill.embedding.devices import choose_dtype
-from tahoe_distill.embedding.inspection import GeneMeans, cls_attention
+from tahoe_distill.embedding.options import Options, choose_dtype
+from tahoe_distill.models import GeneSums, Tx1Model, Tx1Processor
+from tahoe_distill.models.modeling_tx1 import inference
+
+log = logging.getLogger(__name__)
+
+# Tokens and values of one cell, special tokens first.
+Cell = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -24,8 +31,8 @@ class WindowResult:
     """
 
     vectors: np.ndarray
-    genes: tuple | None = None
-    attention: list | None = None
+    genes: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    attention: list[tuple[np.ndarray, np.ndarray]] | None = None
 
 
 class Engine:
@@ -34,12 +41,20 @@ class Engine:
     Args:
         model: A ``Tx1Model``; where it must move or change precision it is copied, unless it is ``owned``.
         processor: Its ``Tx1Processor``.
-        options: An :class:`~tahoe_distill.embedding.options.Options`.
-        device: A ``torch.device``.
+        options: The options of the run.
+        device: Where to compute.
         owned: Whether the model was loaded for this engine alone.
     """
 
-    def __init__(self, model, processor, options, device, owned=False):
+    def __init__(
+        self,
+        model: Tx1Model,
+        processor: Tx1Processor,
+        options: Options,
+        *,
+        device: torch.device,
+        owned: bool = False,
+    ):
         dtype, weight = choose_dtype(options.dtype, device), next(model.parameters())
         here = weight.device.type == device.type and device.index in (None, weight.device.index)
         if not here or weight.dtype != dtype:
@@ -48,68 +63,104 @@ class Engine:
         self.processor = processor
         self.options = options
         self.device = device
-        self.tokens = GPU_TOKENS if device.type == "cuda" else CPU_TOKENS
         self.blocks = options.blocks(model.config.num_hidden_layers)
-        with self.inference():
-            self.backend = build_backend(options.backend, model, processor, options.normalize)
+        with inference(model):
+            self.backend = build_backend(options.backend, model, processor, normalize=options.normalize)
 
-    def window(self, cells, drug_ids=None, on_batch=None):
+    def window(
+        self, cells: list[Cell], drug_ids: np.ndarray | None = None, on_batch: Callable[[int], object] | None = None
+    ) -> WindowResult:
         """Embed the cells of one window.
 
         Args:
             cells: ``(tokens, values)`` pairs as ``Tx1Processor.encode_rows`` gives.
             drug_ids: (C,) drug numbers, for a model with a drug token.
             on_batch: Called with the number of cells done after each batch.
-
-        Returns:
-            A :class:`WindowResult`.
         """
         result = WindowResult(np.empty((len(cells), self.model.config.embedding_size), dtype=np.float32))
-        means = GeneMeans(self.model) if self.options.genes else None
+        sums = GeneSums(self.model) if self.options.genes else None
         result.attention = [None] * len(cells) if self.blocks else None
-        with self.inference():
+        with inference(self.model):
             for numbers, batch in self.batches(cells, drug_ids):
-                if means is None and not self.blocks:
+                if sums is None and not self.blocks:
                     vectors = self.backend(**batch)
                 else:
-                    vectors = self._inspect(numbers, batch, means, result)
+                    vectors = self._inspect(numbers, batch, sums, result)
                 result.vectors[numbers] = vectors.float().cpu().numpy()
                 if on_batch is not None:
                     on_batch(len(numbers))
-        result.genes = None if means is None else means.get()
+        result.genes = None if sums is None else sums.get()
         return result
 
-    def batches(self, cells, drug_ids):
+    def batches(
+        self, cells: list[Cell], drug_ids: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         """Yield the numbers of the cells of each batch, and their tensors on the device."""
-        lengths = np.array([len(tokens) for tokens, _ in cells])
-        # Upstream's mean counts padding, so a cell's vector would depend on its company.
-        alone = self.model.config.pooling == "avg-pool"
-        for numbers in plan_batches(lengths, self.options.batch_size, self.tokens, same_length=alone):
-            drugs = None if drug_ids is None else drug_ids[numbers]
-            batch = self.processor.pad([cells[number] for number in numbers], drugs)
-            if lengths[numbers[0]] == lengths[numbers[-1]]:
-                batch.pop("attention_mask")
-            yield numbers, {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return self.model.batches(self.processor, cells, drug_ids=drug_ids, batch_size=self.options.batch_size)
 
-    def _inspect(self, numbers, batch, means, result):
+    def _inspect(self, numbers, batch, sums, result):
         """Cell embeddings by the whole model, which also says what genes and attention are."""
         output = self.model(**batch, output_hidden_states=bool(self.blocks))
-        if means is not None:
-            means.add(batch["gene_ids"], output.last_hidden_state)
+        if sums is not None:
+            sums.add(batch["gene_ids"], output.last_hidden_state)
         if self.blocks:
-            weights = cls_attention(self.model, output.hidden_states, batch.get("attention_mask"), self.blocks)
+            weights = self.model.cls_attention(output.hidden_states, batch.get("attention_mask"), self.blocks)
             for number, tokens, row in zip(numbers, batch["gene_ids"].cpu().numpy(), weights.float().cpu().numpy()):
                 result.attention[number] = (tokens, row)
         cell = output.pooler_output.float()
         return torch.nn.functional.normalize(cell, dim=1) if self.options.normalize else cell
 
-    @contextlib.contextmanager
-    def inference(self):
-        """Eval mode without gradients; the model's mode is put back afterwards."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.model.train(was_training)
+
+class Totals:
+    """What the windows of a run add up to beside their vectors.
+
+    Args:
+        processor: The ``Tx1Processor`` that encodes the cells.
+        genes: Gene sums so far, ``{token: [sum, count]}`` in float64; ``None`` where they are not wanted.
+        cells_empty: Cells without a gene of the vocabulary so far.
+        cells_at_context: Cells that fill the context so far.
+    """
+
+    def __init__(
+        self,
+        processor: Tx1Processor,
+        genes: dict[int, list] | None = None,
+        *,
+        cells_empty: int = 0,
+        cells_at_context: int = 0,
+    ):
+        self._special = len(processor.special_tokens)
+        self._context = processor.max_length
+        self.genes = genes
+        self.counts = {"cells_empty": cells_empty, "cells_at_context": cells_at_context}
+
+    def add(self, cells: list[Cell], result: WindowResult) -> None:
+        """Count the encoded cells of a window, and add its gene sums."""
+        lengths = np.array([len(tokens) for tokens, _ in cells])
+        self.counts["cells_empty"] += int((lengths == self._special).sum())
+        self.counts["cells_at_context"] += int((lengths == self._context).sum())
+        if self.genes is None:
+            return
+        for token, vector, count in zip(*result.genes):
+            entry = self.genes.setdefault(int(token), [0.0, 0])
+            entry[0] = entry[0] + vector.astype(np.float64)
+            entry[1] += int(count)
+
+    def warn(self) -> None:
+        """Say how many cells were empty, if any."""
+        if self.counts["cells_empty"]:
+            log.warning(
+                "%d cells express no gene of the vocabulary; they all got the vector of an empty cell",
+                self.counts["cells_empty"],
+            )
+
+    def gene_table(self, tokens: np.ndarray, width: int) -> np.ndarray | None:
+        """(n_vars, D) float32 mean embedding of the gene of each column, NaN where no cell expresses it."""
+        if self.genes is None:
+            return None
+        table = np.full((len(tokens), width), np.nan, dtype=np.float32)
+        for column, token in enumerate(tokens.tolist()):
+            if token in self.genes:
+                vector, count = self.genes[token]
+                table[column] = vector / count
+        return table

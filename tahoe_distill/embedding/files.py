@@ -1,26 +1,35 @@
 """Files of any size in, files with vectors out: constant memory, and a killed run carries on."""
 
 import logging
+import os
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from tahoe_distill.embedding.api import add_genes, gene_table
-from tahoe_distill.embedding.loading import is_path, load_student
+from tahoe_distill.embedding.engine import Totals
+from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.output import check_output, write_output
-from tahoe_distill.embedding.partial import PartialResult, drop_partial, folder_of
-from tahoe_distill.embedding.pipeline import Job, run_windows
-from tahoe_distill.embedding.prepare import Tally, drug_numbers, match_genes, provenance
-from tahoe_distill.embedding.source import FileSource, check_values
+from tahoe_distill.embedding.output import PartialResult, check_output, folder_of, write_output
+from tahoe_distill.embedding.pipeline import run_windows
+from tahoe_distill.embedding.session import open_session
+from tahoe_distill.files import remove
 
 log = logging.getLogger(__name__)
 
 
 def embed_file(
-    path, model, out, *, key_added="X_tx1", layer=None, gene_key=None, drug_key=None, overwrite=False, progress=False,
-    **options,
-):  # fmt: skip
+    path: str | os.PathLike[str],
+    model: ModelSource,
+    out: str | os.PathLike[str],
+    *,
+    key_added: str = "X_tx1",
+    layer: str | None = None,
+    gene_key: str | None = None,
+    drug_key: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    **options: object,
+) -> Path:
     """Embed an h5ad or zarr file of any size into a copy of it.
 
     Reads, tokenises and embeds window after window and keeps each finished window beside the output, so memory does not
@@ -50,28 +59,25 @@ def embed_file(
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
     path, out = Path(path), Path(out)
-    with FileSource(path, layer) as source:
-        student, processor = load_student(model)
-        tokens = match_genes(processor, source, gene_key)
+    with open_session(path, model, options, layer=layer, gene_key=gene_key, drug_key=drug_key) as session:
+        width = session.model.config.embedding_size
         keys = [f"{group}/{key_added}" for group in ("obsm", *(["varm"] if options.genes else []))]
-        shape = (source.n_obs, student.config.embedding_size)
-        check_output(path, out, keys, 4 * shape[0] * shape[1], overwrite)
-        check_values(source)
-        job = Job(student, processor, tokens, options, drug_numbers(processor, source, drug_key), is_path(model))
-        noted = provenance(str(model) if is_path(model) else None, student, tokens, options, layer, gene_key, drug_key)
-        partial = _open_partial(path, out, noted, options, shape, overwrite)
-        genes = _run(job, source, partial, progress)
+        check_output(path, out, keys, needed=4 * session.cells.n_obs * width, overwrite=overwrite)
+        session.check()
+        noted = session.provenance()
+        partial = _open_partial(session, path, out, noted, overwrite)
+        totals = _run(session, partial, progress)
+        varm = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
     # The input must be closed before a copy of it may take its place.
-    counts = {name: partial.state[name] for name in ("cells_empty", "cells_at_context")}
-    varm = None if genes is None else gene_table(tokens, genes, student.config.hidden_size)
-    write_output(path, out, key_added, partial.vectors, {**noted, **counts}, varm)
+    write_output(path, out, key_added, vectors=partial.vectors, uns={**noted, **totals.counts}, varm=varm)
     partial.drop()
     return out
 
 
-def _open_partial(path, out, noted, options, shape, overwrite):
+def _open_partial(session, path, out, noted, overwrite):
     """Partial result of exactly this run; with ``overwrite`` one of another run is dropped."""
-    status = path.stat()
+    options, status = session.options, path.stat()
+    shape = (session.cells.n_obs, session.model.config.embedding_size)
     run = {
         **noted,
         "input": str(path.resolve()),
@@ -88,26 +94,22 @@ def _open_partial(path, out, noted, options, shape, overwrite):
     except ValueError:
         if not overwrite:
             raise
-        drop_partial(folder_of(out))
+        remove(folder_of(out))
         return PartialResult(out, run, shape)
 
 
-def _run(job, source, partial, progress):
-    """Embed the windows that are not done yet; return the gene sums where they are wanted."""
-    windows = job.options.windows(source.n_obs)
-    tally = Tally(job.processor)
-    tally.empty, tally.full = partial.state["cells_empty"], partial.state["cells_at_context"]
-    genes = partial.genes() if job.options.genes else None
+def _run(session, partial, progress):
+    """Embed the windows that are not done yet; return what all add up to."""
+    count = session.cells.n_obs
+    windows = session.options.windows(count)
+    totals = Totals(session.processor, partial.genes() if session.options.genes else None, **partial.counts)
     if partial.windows:
-        log.warning("carrying on after %d of %d cells", windows[partial.windows - 1][1], source.n_obs)
+        log.warning("carrying on after %d of %d cells", windows[partial.windows - 1][1], count)
     left = windows[partial.windows :]
-    done = left[0][0] if left else source.n_obs
-    with tqdm(total=source.n_obs, initial=done, unit="cell", disable=not progress) as bar:
-        for window, cells, result in run_windows(job, source.rows, left, bar.update):
-            tally.add(cells)
-            if genes is not None:
-                add_genes(genes, result.genes)
-            counts = {"cells_empty": tally.empty, "cells_at_context": tally.full}
-            partial.commit(window, result.vectors, counts, genes)
-    tally.report()
-    return genes
+    done = left[0][0] if left else count
+    with tqdm(total=count, initial=done, unit="cell", disable=not progress) as bar:
+        for window, cells, result in run_windows(session, left, bar.update):
+            totals.add(cells, result)
+            partial.commit(window, result.vectors, totals)
+    totals.warn()
+    return totals

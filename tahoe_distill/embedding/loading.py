@@ -1,17 +1,19 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
+import hashlib
 import json
-import logging
+import os
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
-log = logging.getLogger(__name__)
+# Folder or hub id, pair, or an object with both.
+ModelSource = str | os.PathLike[str] | tuple[Tx1Model, Tx1Processor] | object
 
 
-def load_student(source):
+def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     """Load or unpack a student (or a converted teacher) and check that its parts belong together.
 
     Args:
@@ -19,23 +21,26 @@ def load_student(source):
             and ``processor``.
 
     Returns:
-        A ``Tx1Model`` and a ``Tx1Processor``.
+        The model, in eval mode where it was loaded, and its processor.
 
     Raises:
         ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the vocabulary
             does not fit the gene table.
     """
-    if isinstance(source, (str, Path)):
-        model, processor = _read(str(source))
-    else:
-        model, processor = _unpack(source)
-    _check_vocabulary(model, processor, source)
+    model, processor = _read(str(source)) if is_path(source) else _unpack(source)
+    rows, tokens = model.config.vocab_size, len(processor.vocab)
+    if rows != tokens:
+        where = f"{source}: " if is_path(source) else ""
+        raise ValueError(
+            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json "
+            "and model.safetensors come from different models"
+        )
     return model, processor
 
 
-def is_path(source):
-    """Whether ``source`` is a folder or hub id rather than loaded objects."""
-    return isinstance(source, (str, Path))
+def is_path(source: object) -> bool:
+    """Whether ``source`` is a folder, a file or a hub id rather than loaded objects."""
+    return isinstance(source, (str, os.PathLike))
 
 
 def _unpack(source):
@@ -103,11 +108,12 @@ def _check_folder(source):
         raise ValueError(f"{source} holds a model of type {kind!r}; expected 'tx1', a Tahoe-x1 teacher or student")
 
 
-def _check_vocabulary(model, processor, source):
-    rows, tokens = model.config.vocab_size, len(processor.vocab)
-    if rows != tokens:
-        where = f"{source}: " if is_path(source) else ""
-        raise ValueError(
-            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json "
-            "and model.safetensors come from different models"
-        )
+def weights_fingerprint(model: Tx1Model) -> str:
+    """16 hex digits of a model's configuration and of a sample of every tensor."""
+    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(sample.tobytes())
+    return digest.hexdigest()[:16]

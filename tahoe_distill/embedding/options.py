@@ -1,15 +1,15 @@
 """How to embed: the options that every door (function, file, command) shares, checked once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahoe_distill.embedding.batches import check_batch_size
-from tahoe_distill.embedding.devices import choose_device, choose_dtype
+import numpy as np
+import torch
 
-BACKENDS = ("torch", "compile", "int8", "onnx", "onnx-int8")
+from tahoe_distill.embedding import BACKENDS
+from tahoe_distill.models.modeling_tx1 import CPU_WINDOW, GPU_WINDOW
 
-# Cells that are read, tokenised, sorted by length and committed together.
-CPU_WINDOW = 1024
-GPU_WINDOW = 4096
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Options:
         ValueError: When a value is out of its range or two of them exclude each other.
     """
 
-    batch_size: object = "auto"
-    device: object = "auto"
-    devices: object = None
-    dtype: object = "auto"
+    batch_size: int | str = "auto"
+    device: str | torch.device = "auto"
+    devices: str | int | Sequence[str | torch.device] | None = None
+    dtype: str | torch.dtype = "auto"
     backend: str = "torch"
     normalize: bool = True
     genes: bool = False
-    attentions: object = None
+    attentions: int | str | Sequence[int] | None = None
     window: int | None = None
     workers: int = 0
 
     def __post_init__(self):
-        check_batch_size(self.batch_size)
+        _check_batch_size(self.batch_size)
         if self.backend not in BACKENDS:
             raise ValueError(f"backend {self.backend!r} is unknown; expected one of {', '.join(BACKENDS)}")
         if self.backend != "torch" and (self.genes or self.attentions is not None):
@@ -65,8 +65,8 @@ class Options:
                     f"backend {self.backend!r} runs on CPUs, but the device is {device}; pass device='cpu'"
                 )
 
-    def places(self):
-        """The devices to run on, one ``torch.device`` a process."""
+    def places(self) -> list[torch.device]:
+        """The devices to run on, one a process."""
         if self.devices is None:
             return [choose_device(self.device)]
         if isinstance(self.devices, int) or str(self.devices).isdigit():
@@ -78,12 +78,12 @@ class Options:
             raise ValueError(f"devices must name at least one device, found {self.devices!r}")
         return [choose_device(name.strip() if isinstance(name, str) else name) for name in names]
 
-    def windows(self, count):
+    def windows(self, count: int) -> list[tuple[int, int]]:
         """Bounds ``(start, stop)`` of the windows of ``count`` cells; the same on every run with these options."""
         size = self.window or (GPU_WINDOW if self.places()[0].type == "cuda" else CPU_WINDOW)
         return [(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def blocks(self, count):
+    def blocks(self, count: int) -> list[int]:
         """Numbers of the blocks whose attention is wanted, out of ``count``; empty for none."""
         if self.attentions is None:
             return []
@@ -98,3 +98,45 @@ class Options:
                 f"attentions must lie in {-count} … {count - 1} for {count} blocks; found {wrong or wanted}"
             )
         return sorted({number % count for number in wanted})
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """A device; ``"auto"`` takes a GPU where there is one.
+
+    Raises:
+        ValueError: When the device is unknown or not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is unknown; expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} was asked for, but PyTorch sees no GPU here; use auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {str(device)!r} was asked for, but there are {torch.cuda.device_count()} GPUs here")
+    return device
+
+
+def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """A precision; ``"auto"`` is bfloat16 on GPUs that have it and float32 elsewhere.
+
+    Raises:
+        ValueError: When the precision is unknown, or half precision is asked for on a CPU.
+    """
+    if isinstance(dtype, torch.dtype):
+        dtype = str(dtype).removeprefix("torch.")
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is unknown; expected auto, {', '.join(DTYPES)}")
+    if device.type == "cpu" and dtype != "float32":
+        raise ValueError(f"dtype {dtype} is many times slower than float32 on a CPU; use float32 or auto there")
+    return DTYPES[dtype]
+
+
+def _check_batch_size(batch_size):
+    whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if batch_size != "auto" and not (whole and batch_size > 0):
+        raise ValueError(f"batch_size must be 'auto' or a positive number of cells, found {batch_size!r}")

@@ -1,5 +1,6 @@
-"""The output file: a copy of the input with vectors added, written in pieces and put in place at once."""
+"""What a run over a file writes: the windows done so far, which survive a kill, and at the end a copy with vectors."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,18 +8,114 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.source import open_store, open_zarr
+from tahoe_distill.files import remove, replace_text
 
 try:
     from anndata.io import write_elem
 except ImportError:  # anndata before 0.11 kept it elsewhere
     from anndata.experimental import write_elem
 
+STATE = "state.json"
+VECTORS = "vectors.f32"
+
 # Cells copied at a time from the partial result into the output.
 _STEP = 8192
 
 
-def check_output(path, out, keys, needed, overwrite=False):
+class PartialResult:
+    """A folder ``.NAME.partial`` that holds the windows done so far.
+
+    Vectors go into a raw file at their final place, and the state file is replaced, whole, after them; so whenever the
+    process dies, the state speaks of windows that are on the disk.
+
+    Args:
+        out: The output file that this becomes.
+        run: What identifies the run; a folder of another run is refused.
+        shape: (n_obs, e) of the vectors.
+
+    Raises:
+        ValueError: When the folder belongs to another run.
+        OSError: When it cannot be written.
+    """
+
+    def __init__(self, out: str | os.PathLike[str], run: dict[str, object], shape: tuple[int, int]):
+        self.folder = folder_of(out)
+        self.folder.mkdir(exist_ok=True)
+        self.state = self._read(run)
+        path = self.folder / VECTORS
+        fresh = not path.exists() or path.stat().st_size != 4 * shape[0] * shape[1]
+        if fresh or self.state is None:
+            self.state = {"run": run, "windows": 0, "cells_empty": 0, "cells_at_context": 0}
+        self.vectors = np.memmap(path, dtype=np.float32, mode="w+" if fresh else "r+", shape=shape)
+
+    def _read(self, run):
+        path = self.folder / STATE
+        if not path.exists():
+            return None
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["run"] != run:
+            wrong = sorted(name for name in {*run, *state["run"]} if run.get(name) != state["run"].get(name))
+            raise ValueError(
+                f"{self.folder} holds the unfinished result of another run (different: {', '.join(wrong)}); repeat "
+                "that run's command to finish it, or pass --overwrite (overwrite=True) to drop it"
+            )
+        return state
+
+    @property
+    def windows(self) -> int:
+        """Number of windows that are done."""
+        return self.state["windows"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counts of odd cells so far, as :class:`Totals` takes them."""
+        return {name: self.state[name] for name in ("cells_empty", "cells_at_context")}
+
+    def genes(self) -> dict[int, list]:
+        """``{token: [sum, count]}`` as it was after the last window."""
+        path = self.folder / f"genes-{self.windows}.npz"
+        if not self.windows or not path.exists():
+            return {}
+        with np.load(path) as stored:
+            return {
+                int(token): [vector, int(count)]
+                for token, vector, count in zip(stored["tokens"], stored["sums"], stored["counts"])
+            }
+
+    def commit(self, window: tuple[int, int], vectors: np.ndarray, totals: Totals) -> None:
+        """Keep one window's vectors and what all windows so far add up to."""
+        self.vectors[slice(*window)] = vectors
+        self.vectors.flush()
+        done = self.windows + 1
+        if totals.genes is not None:
+            self._keep_genes(done, totals.genes)
+        self.state = {**self.state, **totals.counts, "windows": done}
+        replace_text(self.folder / STATE, json.dumps(self.state))
+        if totals.genes is not None:
+            (self.folder / f"genes-{done - 1}.npz").unlink(missing_ok=True)
+
+    def _keep_genes(self, done, genes):
+        tokens = np.array(sorted(genes), dtype=np.int64)
+        sums = np.array([genes[token][0] for token in tokens.tolist()])
+        counts = np.array([genes[token][1] for token in tokens.tolist()], dtype=np.int64)
+        np.savez(self.folder / f"genes-{done}.npz", tokens=tokens, sums=sums, counts=counts)
+
+    def drop(self) -> None:
+        """Delete the folder."""
+        remove(self.folder)
+
+
+def folder_of(out: str | os.PathLike[str]) -> Path:
+    """Folder that holds the unfinished result of ``out``."""
+    out = Path(out)
+    return out.with_name(f".{out.name}.partial")
+
+
+def check_output(
+    path: str | os.PathLike[str], out: str | os.PathLike[str], keys: list[str], *, needed: int, overwrite: bool = False
+) -> None:
     """Check, before any long work, that ``out`` can be written.
 
     Args:
@@ -66,12 +163,12 @@ def _check_keys(path, keys, overwrite):
         )
 
 
-def is_zarr(path):
+def is_zarr(path: str | os.PathLike[str]) -> bool:
     """Whether a path names a zarr folder."""
     return Path(path).suffix == ".zarr"
 
 
-def size_of(path):
+def size_of(path: str | os.PathLike[str]) -> int:
     """Bytes of a file, or of all files of a folder."""
     path = Path(path)
     if path.is_file():
@@ -79,7 +176,15 @@ def size_of(path):
     return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
 
 
-def write_output(path, out, key, vectors, uns, varm=None):
+def write_output(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    key: str,
+    *,
+    vectors: np.ndarray,
+    uns: dict[str, object],
+    varm: np.ndarray | None = None,
+) -> None:
     """Write the input and the results to ``out``.
 
     The file grows under another name and is renamed when it is whole, so ``out`` may be the input itself, and a crash
@@ -95,7 +200,7 @@ def write_output(path, out, key, vectors, uns, varm=None):
     """
     path, out = Path(path), Path(out)
     growing = out.with_name(f".{out.name}.writing")
-    _remove(growing)
+    remove(growing)
     if is_zarr(path):
         shutil.copytree(path, growing)
         _add_to_zarr(growing, key, vectors, uns, varm)
@@ -145,13 +250,6 @@ def _put_in_place(growing, out):
         old = out.with_name(f".{out.name}.old")
         os.replace(out, old)
         os.replace(growing, out)
-        _remove(old)
+        remove(old)
     else:
         os.replace(growing, out)
-
-
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -5,84 +5,66 @@ import copy
 import multiprocessing
 import signal
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
-from tahoe_distill.embedding.engine import Engine
+from tahoe_distill.embedding.engine import Cell, Engine, WindowResult
+from tahoe_distill.embedding.session import Session
 
 
-@dataclass
-class Job:
-    """Everything that stays the same over the windows of a run.
-
-    Args:
-        model: A ``Tx1Model``.
-        processor: Its ``Tx1Processor``.
-        tokens: (n_vars,) token of each column, -1 where unknown.
-        options: An :class:`~tahoe_distill.embedding.options.Options`.
-        drug_ids: (n_obs,) drug numbers, for a model with a drug token.
-        owned: Whether the model was loaded for this job alone.
-    """
-
-    model: object
-    processor: object
-    tokens: np.ndarray
-    options: object
-    drug_ids: np.ndarray | None = None
-    owned: bool = False
-
-
-def run_windows(job, read, windows, on_cells=None):
+def run_windows(
+    session: Session, windows: list[tuple[int, int]], on_cells: Callable[[int], object] | None = None
+) -> Iterator[tuple[tuple[int, int], list[Cell], WindowResult]]:
     """Yield ``(window, cells, WindowResult)`` for each window, in order.
 
     Args:
-        job: A :class:`Job`.
-        read: Function from ``(start, stop)`` to the matrix of these rows.
-        windows: List of ``(start, stop)``.
+        session: Model, cells and options.
+        windows: Bounds ``(start, stop)`` of the cells of each.
         on_cells: Called with the number of cells done, more than once a window where one process computes.
     """
-    places = job.options.places()
+    places = session.options.places()
     with contextlib.ExitStack() as stack:
-        encoded = _encode_ahead(job, read, windows, stack)
+        encoded = _encode_ahead(session, windows, stack)
         if len(places) == 1:
-            engine = Engine(job.model, job.processor, job.options, places[0], job.owned)
+            engine = session.engine(places[0])
             for window, cells in encoded:
-                yield window, cells, engine.window(cells, _drugs(job, window), on_cells)
+                yield window, cells, engine.window(cells, session.cells.drugs(*window), on_cells)
         else:
-            yield from _compute_ahead(job, encoded, places, stack, on_cells)
+            yield from _compute_ahead(session, encoded, places, stack, on_cells)
 
 
-def _encode_ahead(job, read, windows, stack):
+def _encode_ahead(session, windows, stack):
     """Yield each window and its encoded cells; the next ones are read and tokenised meanwhile."""
-    if not job.options.workers:
+    workers, cells = session.options.workers, session.cells
+    if not workers:
         pool = ThreadPoolExecutor(1)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        return _in_order(partial(pool.submit, _read_and_encode, job.processor, job.tokens, read), windows, 2)
-    pool = _processes(stack, job.options.workers, _start_tokeniser, (job.processor, job.tokens))
+        return _in_order(partial(pool.submit, _read_and_encode, cells), windows, 2)
+    pool = _processes(stack, workers, _start_tokeniser, (session.processor, cells.tokens))
     packed = _in_order(
-        lambda window: pool.submit(_encode_in_worker, read(*window), window), windows, 2 * job.options.workers
+        lambda window: pool.submit(_encode_in_worker, cells.source.rows(*window), window), windows, 2 * workers
     )
     return ((window, unpack(cells)) for window, cells in packed)
 
 
-def _compute_ahead(job, encoded, places, stack, on_cells):
+def _compute_ahead(session, encoded, places, stack, on_cells):
     """Yield results of several computing processes; window ``i`` goes to process ``i % n``."""
     threads = max(1, torch.get_num_threads() // len(places))
-    here = next(job.model.parameters()).device.type == "cpu"
-    model = job.model if here else copy.deepcopy(job.model).cpu()
+    here = session.model.device.type == "cpu"
+    model = session.model if here else copy.deepcopy(session.model).cpu()
     pools = [
-        _processes(stack, 1, _start_engine, (model, job.processor, job.options, str(place), threads))
+        _processes(stack, 1, _start_engine, (model, session.processor, session.options, str(place), threads))
         for place in places
     ]
 
     def submit(numbered):
         number, (window, cells) = numbered
-        return pools[number % len(pools)].submit(_compute_in_worker, pack(cells), _drugs(job, window))
+        return pools[number % len(pools)].submit(_compute_in_worker, pack(cells), session.cells.drugs(*window))
 
     for (_, (window, cells)), result in _in_order(submit, enumerate(encoded), 2 * len(pools)):
         if on_cells is not None:
@@ -119,29 +101,28 @@ def _processes(stack, count, initializer, arguments):
     return pool
 
 
-def _drugs(job, window):
-    return None if job.drug_ids is None else job.drug_ids[slice(*window)]
+def _read_and_encode(cells, window):
+    with _naming(window):
+        return cells.encode(*window)
 
 
-def _read_and_encode(processor, tokens, read, window):
-    return _encode(processor, tokens, read(*window), window)
-
-
-def _encode(processor, tokens, matrix, window):
+@contextlib.contextmanager
+def _naming(window):
+    """Say in which cells a bad value was found."""
     try:
-        return processor.encode_rows(matrix, tokens)
+        yield
     except ValueError as error:
         raise ValueError(f"cells {window[0]} to {window[1] - 1}: {error}") from error
 
 
-def pack(cells):
+def pack(cells: list[Cell]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Encoded cells as three flat arrays, which cross a process border many times faster than a list."""
     sizes = np.array([len(tokens) for tokens, _ in cells], dtype=np.int64)
     tokens = np.concatenate([tokens for tokens, _ in cells]).astype(np.int32)
     return tokens, np.concatenate([values for _, values in cells]), np.concatenate([[0], np.cumsum(sizes)])
 
 
-def unpack(packed):
+def unpack(packed: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[Cell]:
     """The inverse of :func:`pack`."""
     tokens, values, bounds = packed
     tokens = tokens.astype(np.int64)
@@ -159,14 +140,15 @@ def _start_tokeniser(processor, tokens):
 
 
 def _encode_in_worker(matrix, window):
-    return pack(_encode(_worker["processor"], _worker["tokens"], matrix, window))
+    with _naming(window):
+        return pack(_worker["processor"].encode_rows(matrix, _worker["tokens"]))
 
 
 def _start_engine(model, processor, options, place, threads):
     # Ctrl-C reaches the whole group; the parent decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _worker["engine"] = Engine(model, processor, options, torch.device(place), owned=True)
+    _worker["engine"] = Engine(model, processor, options, device=torch.device(place), owned=True)
 
 
 def _compute_in_worker(packed, drug_ids):

@@ -1,9 +1,12 @@
 """`TahoePreprocessor`: tokenising alone, for those who call the model themselves."""
 
+import os
 from pathlib import Path
 
-from tahoe_distill.embedding.prepare import drug_numbers, match_genes
-from tahoe_distill.embedding.source import MemorySource, check_values
+from anndata import AnnData
+from transformers import BatchFeature
+
+from tahoe_distill.embedding.session import MatchedCells, open_cells
 from tahoe_distill.models import GeneVocab, Tx1Processor
 
 
@@ -20,10 +23,10 @@ class TahoePreprocessor:
     Examples:
         >>> from tahoe_distill import TahoePreprocessor
         >>> inputs = TahoePreprocessor("path/to/student").process_adata(adata)  # doctest: +SKIP
-        >>> model(**inputs).pooler_output  # doctest: +SKIP
+        >>> model(**inputs, cell_only=True).pooler_output  # doctest: +SKIP
     """
 
-    def __init__(self, source, **settings):
+    def __init__(self, source: str | os.PathLike[str] | GeneVocab | Tx1Processor, **settings: object):
         if isinstance(source, Tx1Processor):
             processor = Tx1Processor(source.vocab, **_settings(source))
         elif isinstance(source, GeneVocab):
@@ -38,7 +41,9 @@ class TahoePreprocessor:
             raise ValueError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self.processor = Tx1Processor(processor.vocab, **{**known, **settings})
 
-    def process_adata(self, adata, layer=None, gene_key=None, *, drug_key=None):
+    def process_adata(
+        self, adata: AnnData, layer: str | None = None, gene_key: str | None = None, *, drug_key: str | None = None
+    ) -> BatchFeature:
         """Tokenise all cells.
 
         Args:
@@ -52,11 +57,10 @@ class TahoePreprocessor:
             G the longest of the cells; ``drug_ids`` (C,) too where there is a drug token. ``model(**inputs)`` takes
             it.
         """
-        source = MemorySource(adata, layer)
-        check_values(source)
-        tokens = match_genes(self.processor, source, gene_key)
-        cells = self.processor.encode_rows(source.rows(0, source.n_obs), tokens)
-        return self.processor.pad(cells, drug_numbers(self.processor, source, drug_key))
+        with open_cells(adata, layer) as source:
+            cells = MatchedCells(source, self.processor, gene_key=gene_key, drug_key=drug_key)
+            cells.check()
+            return self.processor.pad(cells.encode(0, cells.n_obs), cells.drug_ids)
 
 
 def _settings(processor):

@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from tahoe_distill.embedding import embed
-from tahoe_distill.evaluation.fidelity import centered_cosine, mean_cosine
 from tahoe_distill.evaluation.label_transfer import label_transfer
+from tahoe_distill.metrics import centered_cosine, mean_cosine
 
 KEY = "X_evaluated"
 
@@ -68,10 +69,11 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
         vectors[name], speed[name] = _vectors(query, model, options)
         scores[name] = label_transfer(known, reference.obs[label_key], vectors[name], query.obs[label_key], neighbors)
         if name == "teacher":
-            center, teacher_known = known.mean(axis=0), known
+            teacher_known = known
     same_space = vectors["student"].shape == vectors["teacher"].shape
-    swap = None
+    swap = cosine = centered = None
     if same_space:
+        cosine, centered = _cosines(vectors["student"], vectors["teacher"], teacher_known)
         truth = query.obs[label_key]
         swap = label_transfer(teacher_known, reference.obs[label_key], vectors["student"], truth, neighbors).macro_f1
     return Report(
@@ -80,8 +82,8 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
         student_parameters=student[0].num_parameters(),
         teacher_parameters_outside_genes=outside_gene_table(teacher[0]),
         student_parameters_outside_genes=outside_gene_table(student[0]),
-        cosine=mean_cosine(vectors["student"], vectors["teacher"]) if same_space else None,
-        centered_cosine=centered_cosine(vectors["student"], vectors["teacher"], center) if same_space else None,
+        cosine=cosine,
+        centered_cosine=centered,
         teacher_accuracy=scores["teacher"].accuracy,
         student_accuracy=scores["student"].accuracy,
         teacher_macro_f1=scores["teacher"].macro_f1,
@@ -90,6 +92,13 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
         teacher_cells_per_second=speed["teacher"],
         student_cells_per_second=speed["student"],
     )
+
+
+def _cosines(student, teacher, reference):
+    """Plain cosine, and the one around the mean of the teacher's reference vectors; in float64."""
+    vectors = (student, teacher, reference.mean(axis=0))
+    student, teacher, center = (torch.as_tensor(x, dtype=torch.float64) for x in vectors)
+    return float(mean_cosine(student, teacher)), float(centered_cosine(student, teacher, center))
 
 
 def outside_gene_table(model):

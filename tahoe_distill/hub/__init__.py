@@ -1,1 +1,1 @@
-"""Model folders: the Tahoe-x1 release format, exported students, their cards, and the hub."""
+"""Exported model folders: what they hold, writing them, their cards, and publishing them on the hub."""

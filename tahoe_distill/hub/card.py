@@ -1,16 +1,22 @@
 """The model card of an exported student, written from its recorded facts and nothing else."""
 
 import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
+import yaml
 
-from tahoe_distill.hub.card_metadata import has_apache_teacher, metadata, teacher_source
-from tahoe_distill.hub.comparison import comparison_table, format_value
-from tahoe_distill.hub.records import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, read_record, read_versions
+from tahoe_distill.hub.comparison import verdict
+from tahoe_distill.hub.folder import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, is_number, read_record
 from tahoe_distill.models import Tx1Config, Tx1Model
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
+# Teachers whose weights are published under the Apache License 2.0; of another teacher the licence is not known here.
+_APACHE_TEACHERS = ("tahoebio/", "tx1-nano")
 
 _TEMPLATE = """{metadata}
 # {title}
@@ -78,7 +84,8 @@ Every setting of the run is in `training_hyperparameters.json`.
 
 ## Versions
 
-{versions}
+Each version that was published is a commit of the repository, with its metrics in the message;
+`from_pretrained(…, revision="COMMIT")` loads it.
 """
 
 _APACHE = "Apache License 2.0, the licence of the teacher's weights, from which these are derived."
@@ -88,7 +95,9 @@ _UNKNOWN = (
 )
 
 
-def card_of_folder(folder, repo_id=None, previous=None):
+def card_of_folder(
+    folder: str | os.PathLike[str], repo_id: str | None = None, previous: Mapping[str, Any] | None = None
+) -> str:
     """The card of an exported folder, from its files alone.
 
     Args:
@@ -105,11 +114,17 @@ def card_of_folder(folder, repo_id=None, previous=None):
         read_record(folder, METRICS_FILE),
         repo_id=repo_id,
         previous=previous,
-        versions=read_versions(folder),
     )
 
 
-def write_card(config, hyperparameters, metrics, repo_id=None, previous=None, versions=()):
+def write_card(
+    config: Tx1Config,
+    hyperparameters: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    *,
+    repo_id: str | None = None,
+    previous: Mapping[str, Any] | None = None,
+) -> str:
     """The card's text.
 
     Args:
@@ -118,13 +133,12 @@ def write_card(config, hyperparameters, metrics, repo_id=None, previous=None, ve
         metrics: Metric name to value, as recorded.
         repo_id: Repository that the usage examples name; a placeholder without.
         previous: Metrics of the version published before.
-        versions: The published versions, as :func:`tahoe_distill.hub.records.next_versions` lists them.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
-        metadata=metadata(title, hyperparameters, metrics),
+        metadata=_metadata(title, hyperparameters, metrics),
         title=title,
-        teacher=teacher_source(hyperparameters) or "not recorded",
+        teacher=_teacher(hyperparameters) or "not recorded",
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
@@ -133,9 +147,58 @@ def write_card(config, hyperparameters, metrics, repo_id=None, previous=None, ve
         hyperparameters=_settings(hyperparameters),
         vocabulary=config.vocab_size,
         context=config.context_length,
-        licence=_APACHE if has_apache_teacher(hyperparameters) else _UNKNOWN,
-        versions=_versions(versions),
+        licence=_APACHE if _has_apache_teacher(hyperparameters) else _UNKNOWN,
     )
+
+
+def _teacher(hyperparameters):
+    """The recorded name, hub id or folder of the teacher, or ``None``."""
+    teacher = (hyperparameters.get("model") or {}).get("teacher")
+    return teacher.get("source") if isinstance(teacher, dict) else teacher
+
+
+def _has_apache_teacher(hyperparameters):
+    return str(_teacher(hyperparameters) or "").startswith(_APACHE_TEACHERS)
+
+
+def _metadata(title, hyperparameters, metrics):
+    """The YAML head, fences included: what the hub reads of a card, model-index metrics among it."""
+    if _has_apache_teacher(hyperparameters):
+        licence = {"license": "apache-2.0"}
+    else:
+        licence = {"license": "other", "license_name": "licence-of-the-teacher"}
+    head = {
+        "library_name": "transformers",
+        **licence,
+        "pipeline_tag": "feature-extraction",
+        "tags": ["single-cell", "biology", "tahoe-x1", "distillation"],
+    }
+    teacher = str(_teacher(hyperparameters) or "")
+    # Any other relative path with one slash would look like a repository too.
+    if re.fullmatch(r"tahoebio/[\w.-]+", teacher):
+        head["base_model"] = teacher
+    results = _results(metrics)
+    if results:
+        head["model-index"] = [{"name": title, "results": results}]
+    return "---\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---\n"
+
+
+def _results(metrics):
+    """One model-index result per evaluation set: the part of a metric's name before its last slash."""
+    groups = {}
+    for name, value in sorted(metrics.items()):
+        # YAML's .nan and .inf are refused by the hub.
+        if is_number(value):
+            label, _, metric = name.rpartition("/")
+            groups.setdefault(label or "eval", []).append({"type": metric, "name": name, "value": value})
+    return [
+        {
+            "task": {"type": "feature-extraction", "name": "Cell embedding"},
+            "dataset": {"type": re.sub(r"[^\w.-]+", "-", label), "name": label},
+            "metrics": found,
+        }
+        for label, found in groups.items()
+    ]
 
 
 def _sizes(config):
@@ -156,10 +219,15 @@ def _sizes(config):
 def _metrics(metrics, previous):
     if not metrics:
         return "None were measured in this run."
-    table = _table(("metric", "value"), ((name, format_value(value)) for name, value in sorted(metrics.items())))
+    table = _table(("metric", "value"), ((name, _number(value)) for name, value in sorted(metrics.items())))
     if not previous:
         return table
-    return f"{table}\n\nAgainst the version published before:\n\n{comparison_table(metrics, previous)}"
+    rows = []
+    for name in sorted({*metrics, *previous}):
+        before, after = previous.get(name), metrics.get(name)
+        rows.append((name, _number(before), _number(after), verdict(name, after, before)))
+    against = _table(("metric", "published before", "this version", ""), rows)
+    return f"{table}\n\nAgainst the version published before:\n\n{against}"
 
 
 def _objectives(model):
@@ -188,23 +256,17 @@ def _settings(hyperparameters):
     return _table(("setting", "value"), rows) if rows else "Not recorded."
 
 
-def _versions(versions):
-    if not versions:
-        return "Not published yet."
-    rows = []
-    for version in reversed(versions):
-        recorded = sorted((version.get("metrics") or {}).items())
-        metrics = ", ".join(f"{name} {format_value(value)}" for name, value in recorded)
-        commit = f"`{version['commit'][:12]}`" if version.get("commit") else "this one"
-        rows.append((version.get("version"), version.get("run_name"), commit, metrics))
-    return _table(("version", "run", "commit", "metrics"), rows)
+def _number(value: object) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value:.4f}" if is_number(value) else str(value)
 
 
-def _code(value):
+def _code(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return "`" + text.replace("|", "\\|") + "`"
 
 
-def _table(head, rows):
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -1,5 +1,6 @@
 """What a model folder must have before it is published; each failure is told by name."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,27 +8,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tahoe_distill.hub.card import card_of_folder
-from tahoe_distill.hub.comparison import is_number
-from tahoe_distill.hub.export import CODE_FILES
-from tahoe_distill.hub.golden import GOLDEN_FILE
-from tahoe_distill.hub.records import (
-    BEST_FILE,
+from tahoe_distill.hub.folder import (
     CARD_FILE,
+    CODE_FILES,
     CONFIG_FILE,
     HYPERPARAMETERS_FILE,
     METRICS_FILE,
-    VERSIONS_FILE,
+    PREPROCESSOR_FILE,
+    VOCAB_FILE,
+    is_number,
     read_record,
+    strays,
+    weight_files,
 )
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 
-_KNOWN_FILES = {
-    *(CARD_FILE, CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, BEST_FILE, VERSIONS_FILE, GOLDEN_FILE, *CODE_FILES),
-    *("vocab.json", "gene_symbols.json", "preprocessor_config.json", "model.safetensors.index.json"),
-    *(".gitattributes", "LICENSE", "NOTICE"),
-}
-# Weights (in one file or in shards), figures of the card, and what a user exported for ONNX Runtime.
-_KNOWN_PATTERN = re.compile(r"model(-\d+-of-\d+)?\.safetensors|[\w.-]+\.(png|jpg|svg|onnx)")
 _SECRET_KEY = re.compile(r"(^|_)(token|api_key|apikey|password|secret|access_key)$", re.IGNORECASE)
 
 
@@ -35,7 +30,7 @@ class IncompleteFolderError(ValueError):
     """A folder that is not fit to be published."""
 
 
-def require_complete(folder):
+def require_complete(folder: str | os.PathLike[str]) -> None:
     """Run every check.
 
     Args:
@@ -53,7 +48,7 @@ def require_complete(folder):
         raise IncompleteFolderError(f"{folder} is not fit to be published, {len(problems)} checks failed: {listed}")
 
 
-def failed_checks(folder):
+def failed_checks(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Name and finding of each check that ``folder`` fails."""
     problems = {}
     for name, check in CHECKS.items():
@@ -115,7 +110,7 @@ def _check_weights(folder):
 
 def _tensor_shapes(folder):
     """Shapes by name, from the heads of the files; a truncated file is noticed by its reader."""
-    paths = sorted(folder.glob("model*.safetensors"))
+    paths = weight_files(folder)
     if not paths:
         raise ValueError("expected model.safetensors, found no weights; export the model again")
     shapes = {}
@@ -129,11 +124,11 @@ def _tensor_shapes(folder):
 
 
 def _check_vocabulary(folder):
-    read_record(folder, "preprocessor_config.json")
-    vocab, rows = GeneVocab.from_file(folder / "vocab.json"), _config(folder).vocab_size
+    read_record(folder, PREPROCESSOR_FILE)
+    vocab, rows = GeneVocab.from_file(folder / VOCAB_FILE), _config(folder).vocab_size
     if len(vocab) != rows:
         raise ValueError(
-            f"vocab.json has {len(vocab)} tokens, but the gene table has {rows} rows; they belong to different models"
+            f"{VOCAB_FILE} has {len(vocab)} tokens, but the gene table has {rows} rows; they belong to different models"
         )
 
 
@@ -146,13 +141,9 @@ def _check_code(folder):
 
 
 def _check_strays(folder):
-    strays = sorted(
-        path.name + ("/" if path.is_dir() else "")
-        for path in folder.iterdir()
-        if path.is_dir() or not (path.name in _KNOWN_FILES or _KNOWN_PATTERN.fullmatch(path.name))
-    )
-    if strays:
-        raise ValueError(f"found {', '.join(strays)}, which are no part of a published model; move or delete them")
+    found = strays(folder)
+    if found:
+        raise ValueError(f"found {', '.join(found)}, which are no part of a published model; move or delete them")
 
 
 def _check_secrets(folder):

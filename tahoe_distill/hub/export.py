@@ -1,4 +1,7 @@
-"""Writing a model folder that `AutoModel.from_pretrained` loads with plain torch and transformers."""
+"""Writing a model folder that `AutoModel.from_pretrained` loads with plain torch and transformers, and the proof.
+
+The proof are golden vectors: a few inputs of the model and its outputs to them, kept beside its weights.
+"""
 
 import copy
 import json
@@ -7,37 +10,61 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import tahoe_distill.models as models_package
-from tahoe_distill.files import finished_folder
-from tahoe_distill.hub.golden import GOLDEN_FILE, golden_text
+from tahoe_distill.files import finished_folder, replace_text
+from tahoe_distill.hub.folder import CODE_FILES, CONFIG_FILE, GOLDEN_FILE, read_record, to_json
+from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
 
-CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py")
 _AUTO_MAP = {"AutoConfig": "configuration_tx1.Tx1Config", "AutoModel": "modeling_tx1.Tx1Model"}
+TOLERANCE = 1e-5
 
 # Runs in a fresh interpreter, away from this package's folder: the exported code has to stand by itself.
-_PROBE = """
+_READER = """
 import sys
 import numpy as np, torch
 from transformers import AutoModel
 torch.set_num_threads(1)
-probe = np.load(sys.argv[2])
+inputs = np.load(sys.argv[2])
 model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval().float()
-batch = {name: torch.from_numpy(probe[name]) for name in probe.files}
+batch = {name: torch.from_numpy(inputs[name]) for name in inputs.files}
 with torch.no_grad():
     np.save(sys.argv[3], model(**batch).pooler_output.numpy())
 """
 
 
-class ExportMismatchError(RuntimeError):
-    """A folder just written does not give the outputs of the model it was written from."""
+class GoldenMismatchError(RuntimeError):
+    """A model folder does not load, or its outputs to the golden inputs are not those of the model it was made of."""
 
 
-def write_model_folder(model, processor, folder, extra_files=None, verify=False, overwrite=False):
+class Golden(NamedTuple):
+    """Golden vectors.
+
+    Attributes:
+        batch: Inputs by argument name.
+        outputs: (C, e) float32 cell embeddings of the model.
+    """
+
+    batch: dict[str, NDArray]
+    outputs: NDArray[np.float32]
+
+
+def write_model_folder(
+    model: Tx1Model,
+    processor: Tx1Processor,
+    folder: str | os.PathLike[str],
+    *,
+    extra_files: Mapping[str, str] | None = None,
+    verify: bool = False,
+    overwrite: bool = False,
+) -> None:
     """Write a model as a self-contained Hugging Face folder.
 
     Args:
@@ -50,7 +77,7 @@ def write_model_folder(model, processor, folder, extra_files=None, verify=False,
 
     Raises:
         FileExistsError: When ``folder`` exists and ``overwrite`` is off.
-        ExportMismatchError: When the verification gives other outputs.
+        GoldenMismatchError: When the model gives something else than numbers, or the verification other outputs.
     """
     with finished_folder(folder, overwrite) as temporary:
         model.save_pretrained(temporary, safe_serialization=True)
@@ -58,25 +85,122 @@ def write_model_folder(model, processor, folder, extra_files=None, verify=False,
         source = Path(models_package.__file__).parent
         for name in CODE_FILES:
             shutil.copyfile(source / name, temporary / name)
-        _set_auto_map(temporary / "config.json")
-        for name, text in (extra_files or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        batch = probe_batch(model.config)
-        (temporary / GOLDEN_FILE).write_text(golden_text(batch, embed_probe(model, batch)), encoding="utf-8")
+        config = {**read_record(temporary, CONFIG_FILE), "auto_map": _AUTO_MAP, "architectures": ["Tx1Model"]}
+        golden = golden_vectors(model)
+        files = {CONFIG_FILE: to_json(config), **(extra_files or {}), GOLDEN_FILE: golden_text(golden)}
+        for name, text in files.items():
+            replace_text(temporary / name, text)
         if verify:
-            verify_model_folder(model, temporary)
+            verify_model_folder(temporary, golden, what=f"{folder} reloaded")
 
 
-def _set_auto_map(path):
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["auto_map"] = _AUTO_MAP
-    config["architectures"] = ["Tx1Model"]
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def verify_model_folder(folder: str | os.PathLike[str], golden: Golden | None = None, *, what: str = "") -> float:
+    """Load a folder by ``AutoModel`` in a fresh process, with the code in it, and compare its outputs.
+
+    Args:
+        folder: An exported folder.
+        golden: What it should give; its own golden vectors when left out.
+        what: What to call the folder in a message; its path when left out.
+
+    Returns:
+        The largest difference, relative to the largest golden value.
+
+    Raises:
+        GoldenMismatchError: When the folder does not load, or its outputs differ.
+        ValueError: When it has no golden vectors and none are given.
+    """
+    golden, what = golden or read_golden(folder), what or str(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        inputs, output = Path(scratch) / "inputs.npz", Path(scratch) / "output.npy"
+        np.savez(inputs, **golden.batch)
+        command = [sys.executable, "-c", _READER, str(Path(folder).resolve()), str(inputs), str(output)]
+        environment = _clean_environment(scratch)
+        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise GoldenMismatchError(f"{what} does not load in a fresh process:\n{done.stderr[-2000:]}")
+        return require_equal(np.load(output), golden.outputs, what)
 
 
-def probe_batch(config, cells=4, genes=24, seed=0):
-    """A small made-up batch for any model of this configuration, as NumPy arrays by argument name."""
-    rng = np.random.default_rng(seed)
+def require_equal(found: NDArray, expected: NDArray, what: str) -> float:
+    """Compare outputs with golden ones, to 1e-5 of the largest golden value.
+
+    Args:
+        found: Outputs (C, e) to judge.
+        expected: Golden outputs (C, e).
+        what: Whose outputs they are, for the message.
+
+    Returns:
+        The largest difference, relative to the largest golden value.
+
+    Raises:
+        GoldenMismatchError: With both numbers, when they differ.
+    """
+    if found.shape != expected.shape:
+        raise GoldenMismatchError(f"{what} outputs shape {found.shape}, the golden vectors have {expected.shape}")
+    distance = np.abs(found - expected)
+    worst = np.unravel_index(distance.argmax(), distance.shape)
+    difference = float(distance[worst] / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+    # This way round, NaN is a difference.
+    if not difference <= TOLERANCE:
+        raise GoldenMismatchError(
+            f"{what} gives other cell embeddings: value {worst[1]} of test cell {worst[0]} is {found[worst]:.7g}, "
+            f"expected {expected[worst]:.7g} (difference {difference:.2e} of the largest value, allowed "
+            f"{TOLERANCE:.0e})"
+        )
+    return difference
+
+
+def golden_vectors(model: Tx1Model, batch: Mapping[str, NDArray] | None = None) -> Golden:
+    """What a model gives for a batch, made up when left out, computed in float32."""
+    batch = _made_up_batch(model.config) if batch is None else dict(batch)
+    if model.dtype != torch.float32:
+        # The check is on the weights as stored; half precision would add rounding of its own.
+        model = copy.deepcopy(model).float()
+    training, device = model.training, model.device
+    model.eval()
+    with torch.no_grad():
+        out = model(**{name: torch.from_numpy(array).to(device) for name, array in batch.items()})
+    model.train(training)
+    return Golden(batch, out.pooler_output.float().cpu().numpy())
+
+
+def golden_text(golden: Golden) -> str:
+    """JSON text of golden vectors.
+
+    Raises:
+        GoldenMismatchError: When an output is not a finite number.
+    """
+    batch, outputs = golden
+    if not np.isfinite(outputs).all():
+        place = np.argwhere(~np.isfinite(outputs))[0]
+        raise GoldenMismatchError(
+            f"the model gives {outputs[tuple(place)]} for value {place[1]} of test cell {place[0]}, expected a "
+            "finite number; its weights are damaged or its training diverged"
+        )
+    inputs = {name: {"dtype": str(array.dtype), "values": array.tolist()} for name, array in batch.items()}
+    return json.dumps({"inputs": inputs, "pooler_output": outputs.astype(np.float32).tolist()}) + "\n"
+
+
+def read_golden(folder: str | os.PathLike[str]) -> Golden:
+    """The golden vectors of a folder.
+
+    Raises:
+        ValueError: When the file is absent or damaged.
+    """
+    record = read_record(folder, GOLDEN_FILE)
+    try:
+        batch = {name: np.array(part["values"], dtype=part["dtype"]) for name, part in record["inputs"].items()}
+        return Golden(batch, np.array(record["pooler_output"], dtype=np.float32))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{Path(folder) / GOLDEN_FILE}: expected inputs and pooler_output, found damaged content ({error!r}); "
+            "delete the file, it is made again at the push"
+        ) from error
+
+
+def _made_up_batch(config: Tx1Config, cells: int = 4, genes: int = 24) -> dict[str, NDArray]:
+    """A small batch for any model of this configuration, the same each time; the last cell is padded."""
+    rng = np.random.default_rng(0)
     genes = max(1, min(genes, config.vocab_size - 3, config.context_length - 2))
     special = [config.cls_token_id] + ([config.drug_token_id] if config.num_drugs else [])
     tokens = np.stack([rng.choice(np.arange(2, config.vocab_size), genes, replace=False) for _ in range(cells)])
@@ -93,56 +217,8 @@ def probe_batch(config, cells=4, genes=24, seed=0):
     return batch
 
 
-def verify_model_folder(model, folder, tolerance=1e-5):
-    """Load ``folder`` by ``AutoModel`` in a fresh process and compare its cell embeddings with ``model``'s.
-
-    Args:
-        model: What the folder was written from.
-        folder: An exported folder.
-        tolerance: Largest difference allowed, relative to the largest output.
-
-    Returns:
-        The largest difference found, relative to the largest output.
-
-    Raises:
-        ExportMismatchError: When the folder does not load, or its outputs differ.
-    """
-    batch = probe_batch(model.config)
-    expected = embed_probe(model, batch)
-    with tempfile.TemporaryDirectory() as scratch:
-        probe, output = Path(scratch) / "probe.npz", Path(scratch) / "output.npy"
-        np.savez(probe, **batch)
-        environment = clean_environment(scratch)
-        command = [sys.executable, "-c", _PROBE, str(Path(folder).resolve()), str(probe), str(output)]
-        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ExportMismatchError(f"{folder} does not load in a fresh process:\n{done.stderr[-2000:]}")
-        found = np.load(output)
-    scale = np.abs(expected).max()
-    difference = float(np.abs(found - expected).max() / scale) if found.shape == expected.shape else float("inf")
-    if not difference <= tolerance:
-        raise ExportMismatchError(
-            f"{folder} reloaded gives other cell embeddings: first values {found.ravel()[:3]} where the model has "
-            f"{expected.ravel()[:3]} (difference {difference:.2e} of the largest value, allowed {tolerance:.0e})"
-        )
-    return difference
-
-
-def embed_probe(model, batch):
-    """Cell embeddings (C, e) that ``model`` gives for a :func:`probe_batch`, computed in float32, as NumPy."""
-    if model.dtype != torch.float32:
-        # The check is on the weights as stored; half precision would add rounding of its own.
-        model = copy.deepcopy(model).float()
-    training, device = model.training, model.device
-    model.eval()
-    with torch.no_grad():
-        out = model(**{name: torch.from_numpy(array).to(device) for name, array in batch.items()})
-    model.train(training)
-    return out.pooler_output.float().cpu().numpy()
-
-
-def clean_environment(scratch):
-    """This process's environment without its distributed run, its GPUs or its cache of remote code."""
+def _clean_environment(scratch: str) -> dict[str, str]:
+    """This process's environment without its distributed run, its GPUs, its cache of remote code, or the hub."""
     dropped = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
     kept = {name: value for name, value in os.environ.items() if name not in dropped and name != "PYTHONPATH"}
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

@@ -3,33 +3,40 @@
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitInfo, HfApi
 
 from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
 from tahoe_distill.hub.checklist import require_complete
-from tahoe_distill.hub.comparison import NotBetterError, find_metric, require_better
-from tahoe_distill.hub.export import embed_probe, probe_batch
-from tahoe_distill.hub.golden import GOLDEN_FILE, golden_text, read_golden, require_equal
-from tahoe_distill.hub.published import read_published, verify_published
-from tahoe_distill.hub.records import (
+from tahoe_distill.hub.comparison import NotBetterError, find_metric, read_published, require_better
+from tahoe_distill.hub.export import (
+    Golden,
+    GoldenMismatchError,
+    golden_text,
+    golden_vectors,
+    read_golden,
+    require_equal,
+    verify_model_folder,
+)
+from tahoe_distill.hub.folder import (
+    ANY_WEIGHTS,
     CARD_FILE,
+    FORMER_FILES,
+    GOLDEN_FILE,
     HYPERPARAMETERS_FILE,
     METRICS_FILE,
-    VERSIONS_FILE,
-    next_versions,
     read_record,
-    to_json,
 )
+from tahoe_distill.metrics import direction
 from tahoe_distill.models import Tx1Model
 
 log = logging.getLogger(__name__)
 
-# Weights of an earlier version under other names would be loaded in place of the new ones.
-_STALE_WEIGHTS = ["model*.safetensors", "model.safetensors.index.json", "pytorch_model*"]
-_SETTINGS = {"repo_id": str, "private": bool, "only_if_better": str}
+_SETTINGS = {"repo_id": str, "private": bool, "only_if_better": str, "mode": str}
 
 
 @dataclass(frozen=True)
@@ -37,19 +44,29 @@ class PushReport:
     """What a push did: the commit, its address and the difference to the golden vectors; all ``None`` in a dry run."""
 
     repo_id: str
-    files: tuple
+    files: tuple[str, ...]
     revision: str | None = None
     url: str | None = None
     difference: float | None = None
 
 
-def push_folder(folder, repo_id, only_if_better=None, private=False, dry_run=False):
+def push_folder(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    only_if_better: str | None = None,
+    mode: str | None = None,
+    private: bool = False,
+    dry_run: bool = False,
+) -> PushReport:
     """Publish a model folder on the hub that ``HF_ENDPOINT`` names.
 
     Args:
         folder: An exported student.
         repo_id: ``owner/name``; created when it does not exist.
         only_if_better: Name of a metric; refuse unless it is better than the published one.
+        mode: ``max`` where higher values of that metric are better, ``min`` where lower are; by default what the metric
+            itself says.
         private: Create the repository as a private one.
         dry_run: Check and compare, upload nothing.
 
@@ -60,9 +77,11 @@ def push_folder(folder, repo_id, only_if_better=None, private=False, dry_run=Fal
         IncompleteFolderError: When the folder fails the checklist.
         NotBetterError: When the published version is as good or better.
         GoldenMismatchError: When the folder, or the revision just published, does not give the golden vectors.
-        ValueError: When the metric is unknown, or ``private`` is asked of a public repository.
+        ValueError: When the metric, or which of its values are better, is unknown, or ``private`` is asked of a public
+            repository.
         OSError: When the hub cannot be reached or refuses.
     """
+    _check_condition(only_if_better, mode, "push")
     folder, api = Path(folder), HfApi()
     require_complete(folder)
     metrics = read_record(folder, METRICS_FILE)
@@ -72,24 +91,24 @@ def push_folder(folder, repo_id, only_if_better=None, private=False, dry_run=Fal
     if published.sha and private and not published.private:
         raise ValueError(f"{repo_id} exists and is public, but a private push was asked for; choose another repository")
     if published.has_model and only_if_better is not None:
-        require_better(metrics, published.metrics, only_if_better)
-    batch, outputs = _golden(folder)
+        require_better(metrics, published.metrics, only_if_better, mode=mode)
+    golden = _golden(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        _stage(folder, Path(scratch), repo_id, published, batch, outputs)
+        _stage(folder, Path(scratch), repo_id, previous=published.metrics, golden=golden)
         files = tuple(sorted(path.name for path in Path(scratch).iterdir()))
         if dry_run:
             return PushReport(repo_id, files)
-        commit = _upload(api, scratch, repo_id, private, published.sha)
-    difference = verify_published(api, repo_id, commit.oid, batch, outputs)
+        commit = _upload(api, scratch, repo_id, private=private, parent=published.sha)
+    difference = verify_published(api, repo_id, commit.oid, golden=golden)
     log.info("published %s at commit %s, golden vectors within %.1e", repo_id, commit.oid, difference)
     return PushReport(repo_id, files, commit.oid, str(commit.commit_url), difference)
 
 
-def check_push_settings(settings, where):
+def check_push_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Refuse a mapping of push settings with a key that is unknown, missing or of the wrong kind.
 
     Args:
-        settings: ``{repo_id: …, private: …, only_if_better: …}``; the last two may be left out.
+        settings: ``{repo_id: …, private: …, only_if_better: …, mode: …}``; all but the first may be left out.
         where: What the user calls the mapping, for the message.
 
     Returns:
@@ -109,39 +128,65 @@ def check_push_settings(settings, where):
             raise ValueError(f"{where}.{name}: expected a {_SETTINGS[name].__name__}, found {value!r}")
     if not settings.get("repo_id"):
         raise ValueError(f"{where}.repo_id is missing; expected the repository to publish to, such as name/student")
+    _check_condition(settings.get("only_if_better"), settings.get("mode"), where)
     return settings
 
 
+def _check_condition(only_if_better, mode, where):
+    if only_if_better is not None:
+        direction(only_if_better, mode, where=f"{where}: only_if_better")
+    elif mode is not None:
+        raise ValueError(f"{where}: mode is {mode!r}, but no only_if_better names the metric it is about; name it")
+
+
+def verify_published(api: HfApi, repo_id: str, sha: str, *, golden: Golden) -> float:
+    """Download a published commit, and compare its outputs in a fresh process with the golden ones.
+
+    Args:
+        api: Of the hub.
+        repo_id: The repository.
+        sha: The commit.
+        golden: Golden vectors of the folder that was published.
+
+    Returns:
+        The largest difference, relative to the largest golden value.
+
+    Raises:
+        GoldenMismatchError: When the revision does not load, or gives other outputs.
+        OSError: When it cannot be downloaded.
+    """
+    what = f"{repo_id} at commit {sha}"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            folder = api.snapshot_download(repo_id, revision=sha, cache_dir=scratch)
+        except (OSError, ValueError) as error:
+            raise OSError(f"{what} was published, but could not be downloaded and checked ({error}); try it") from error
+        try:
+            return verify_model_folder(folder, golden, what=what)
+        except GoldenMismatchError as error:
+            raise GoldenMismatchError(
+                f"what was uploaded is not what can be downloaded, so revert that commit and push again: {error}"
+            ) from None
+
+
 def _golden(folder):
-    """Golden inputs and outputs: those of the export where it left some, and in any case what the folder outputs."""
+    """Golden vectors: those of the export where it left some, and in any case what the folder outputs."""
     model = Tx1Model.from_pretrained(folder).float().eval()
-    batch, recorded = read_golden(folder) if (folder / GOLDEN_FILE).exists() else (probe_batch(model.config), None)
-    outputs = embed_probe(model, batch)
-    if recorded is not None:
-        require_equal(outputs, recorded, f"{folder} as it is now")
-    return batch, outputs
+    if not (folder / GOLDEN_FILE).exists():
+        return golden_vectors(model)
+    recorded = read_golden(folder)
+    golden = golden_vectors(model, recorded.batch)
+    require_equal(golden.outputs, recorded.outputs, f"{folder} as it is now")
+    return golden
 
 
-def _stage(folder, stage, repo_id, published, batch, outputs):
-    """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the three that a push writes."""
-    metrics = read_record(folder, METRICS_FILE)
-    written = {
-        GOLDEN_FILE: golden_text(batch, outputs),
-        VERSIONS_FILE: to_json(
-            next_versions(
-                published.versions,
-                published.sha,
-                read_record(folder, HYPERPARAMETERS_FILE).get("run_name"),
-                metrics,
-            )
-        ),
-    }
+def _stage(folder, stage, repo_id, *, previous, golden):
+    """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the two that a push writes."""
     for path in folder.iterdir():
-        if path.name not in (*written, CARD_FILE):
+        if path.name not in (GOLDEN_FILE, CARD_FILE, *FORMER_FILES):
             os.symlink(path.resolve(), stage / path.name)
-    for name, text in written.items():
-        (stage / name).write_text(text, encoding="utf-8")
-    (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, published.metrics), encoding="utf-8")
+    (stage / GOLDEN_FILE).write_text(golden_text(golden), encoding="utf-8")
+    (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, previous), encoding="utf-8")
 
 
 def _card(folder, stage, repo_id, previous):
@@ -153,14 +198,17 @@ def _card(folder, stage, repo_id, previous):
     return text.replace(PLACEHOLDER, repo_id)
 
 
-def _upload(api, stage, repo_id, private, parent):
+def _upload(api, stage, repo_id, *, private, parent) -> CommitInfo:
     """One commit with all files; refused by the hub when somebody else committed since ``parent`` was read."""
     api.create_repo(repo_id, private=private, exist_ok=True)
+    run, metrics = read_record(stage, HYPERPARAMETERS_FILE).get("run_name"), read_record(stage, METRICS_FILE)
     return api.upload_folder(
         repo_id=repo_id,
         folder_path=str(stage),
-        commit_message="Publish a distilled Tahoe-x1 student",
-        delete_patterns=_STALE_WEIGHTS if parent else None,
+        commit_message=f"Publish the student of {run or 'a run'}",
+        commit_description="\n".join(f"{name}: {value}" for name, value in sorted(metrics.items())),
+        # Weights of an earlier version under other names would be loaded in place of the new ones.
+        delete_patterns=[*ANY_WEIGHTS, *FORMER_FILES] if parent else None,
         parent_commit=parent,
     )
 

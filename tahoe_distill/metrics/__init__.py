@@ -1,22 +1,38 @@
-"""Metrics of agreement between student and teacher, as torchmetrics: one a file.
+"""Metrics of agreement between student and teacher, each with its direction, for training and evaluation alike.
 
-Each may be updated in parts and on several processes, and computes what one update with all cells would. A metric that
-has seen nothing to compare returns 0.0, never NaN, so that it poisons neither a mean nor a stopping rule; ``count`` is
-then 0 (``cells`` for a metric that keeps the embeddings).
+They are torchmetrics: each may be updated in parts and on several processes, and computes what one update with all
+cells would. A metric that has seen nothing to compare returns 0.0, never NaN, so that it poisons neither a mean nor a
+stopping rule; ``count`` is then 0 (``cells`` for a metric that keeps the embeddings).
 """
 
-from tahoe_distill.metrics.centered_cosine import CenteredCosine
-from tahoe_distill.metrics.knn_overlap import KNNOverlap
-from tahoe_distill.metrics.masked_expression_mse import MaskedExpressionMSE
-from tahoe_distill.metrics.masked_spearman import MaskedSpearman
-from tahoe_distill.metrics.mean_cosine import MeanCosine
-from tahoe_distill.metrics.normalized_mse import NormalizedMSE
+from tahoe_distill.metrics.base import LossTerm
+from tahoe_distill.metrics.embeddings import (
+    CenteredCosine,
+    KNNOverlap,
+    MeanCosine,
+    NormalizedMSE,
+    centered_cosine,
+    knn_overlap,
+    mean_cosine,
+)
+from tahoe_distill.metrics.expression import MaskedExpressionMSE, MaskedSpearman
+from tahoe_distill.metrics.registry import METRICS, READS, build_metrics, direction, is_better, register_metric
 
 __all__ = [
+    "METRICS",
+    "READS",
     "CenteredCosine",
     "KNNOverlap",
+    "LossTerm",
     "MaskedExpressionMSE",
     "MaskedSpearman",
     "MeanCosine",
     "NormalizedMSE",
+    "build_metrics",
+    "centered_cosine",
+    "direction",
+    "is_better",
+    "knn_overlap",
+    "mean_cosine",
+    "register_metric",
 ]

@@ -3,7 +3,7 @@
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_tx1 import Tx1Config
-from .modeling_tx1 import Tx1Model, Tx1ModelOutput
+from .modeling_tx1 import CellEncoder, GeneSums, Tx1Block, Tx1GeneEncoder, Tx1Model, Tx1ModelOutput
 from .processing_tx1 import GeneVocab, Tx1Processor, bin_expression
 
 # With this package imported, the Auto classes load an exported folder without running the code in it.
@@ -11,4 +11,15 @@ AutoConfig.register(Tx1Config.model_type, Tx1Config, exist_ok=True)
 AutoModel.register(Tx1Config, Tx1Model, exist_ok=True)
 AutoProcessor.register(Tx1Config, Tx1Processor, exist_ok=True)
 
-__all__ = ["GeneVocab", "Tx1Config", "Tx1Model", "Tx1ModelOutput", "Tx1Processor", "bin_expression"]
+__all__ = [
+    "CellEncoder",
+    "GeneSums",
+    "GeneVocab",
+    "Tx1Block",
+    "Tx1Config",
+    "Tx1GeneEncoder",
+    "Tx1Model",
+    "Tx1ModelOutput",
+    "Tx1Processor",
+    "bin_expression",
+]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -231,6 +232,36 @@ def _mix(x):
         return x ^ (x >> np.uint64(31))
 
 
+def plan_batches(
+    lengths: Sequence[int] | np.ndarray, batch_size: int | str, tokens: int, *, same_length: bool = False
+) -> list[np.ndarray]:
+    """Split cells into batches, longest first.
+
+    The plan depends on nothing but its arguments, so the same cells are always computed in the same company.
+
+    Args:
+        lengths: (C,) tokens of each cell.
+        batch_size: Cells of a batch at most; ``"auto"`` leaves it to ``tokens``.
+        tokens: Tokens of a batch at most, padding included (a single longer cell is a batch of its own).
+        same_length: Put only cells of equal length together, so that there is no padding at all.
+
+    Returns:
+        A list of int64 arrays of cell numbers; each cell is in exactly one.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < order.size:
+        longest = int(lengths[order[start]])
+        size = max(1, tokens // max(longest, 1)) if batch_size == "auto" else batch_size
+        batch = order[start : start + size]
+        if same_length:
+            batch = batch[lengths[batch] == longest]
+        batches.append(batch)
+        start += batch.size
+    return batches
+
+
 class Tx1Processor(FeatureExtractionMixin):
     """Turns cells into padded batches for a :class:`Tx1Model`.
 
@@ -380,6 +411,36 @@ class Tx1Processor(FeatureExtractionMixin):
             batch["drug_ids"] = np.asarray(np.zeros(len(cells)) if drug_ids is None else drug_ids, dtype=np.int64)
         return BatchFeature({name: torch.from_numpy(array) for name, array in batch.items()})
 
+    def batches(
+        self,
+        cells: list[tuple[np.ndarray, np.ndarray]],
+        drug_ids: Sequence[int] | np.ndarray | None = None,
+        *,
+        tokens: int,
+        batch_size: int | str = "auto",
+        same_length: bool = False,
+    ) -> Iterator[tuple[np.ndarray, BatchFeature]]:
+        """Encoded cells as padded batches of neighbours in length, longest first.
+
+        Args:
+            cells: ``(tokens, values)`` pairs as :meth:`encode` gives.
+            drug_ids: Drug number of each cell, for a model with a drug token.
+            tokens: Tokens of a batch at most, padding included.
+            batch_size: Cells of a batch at most; ``"auto"`` leaves it to ``tokens``.
+            same_length: Put only cells of equal length together.
+
+        Yields:
+            The numbers of a batch's cells and the batch as :meth:`pad` gives it, but without ``attention_mask`` where
+            there is no padding: a model would have to look for that on its device, and wait.
+        """
+        lengths = np.array([len(genes) for genes, _ in cells])
+        for numbers in plan_batches(lengths, batch_size, tokens, same_length=same_length):
+            drugs = None if drug_ids is None else np.asarray(drug_ids)[numbers]
+            batch = self.pad([cells[number] for number in numbers], drugs)
+            if lengths[numbers[0]] == lengths[numbers[-1]]:
+                batch.pop("attention_mask")
+            yield numbers, batch
+
     def match(self, adata, gene_key=None):
         """Vocabulary number of each gene of ``adata`` (n_vars,) int64, -1 where unknown.
 
@@ -405,7 +466,7 @@ class Tx1Processor(FeatureExtractionMixin):
         return best
 
     def __call__(self, adata, layer=None, gene_key=None, drug_key=None):
-        """Batch all cells of a small AnnData; for a whole file use ``tahoe_distill.embed``.
+        """Batch all cells of a small AnnData; to embed many, use ``Tx1Model.embed``.
 
         Args:
             adata: Cells by genes, counts in ``X`` or in ``layer``.
@@ -415,12 +476,18 @@ class Tx1Processor(FeatureExtractionMixin):
         """
         tokens = self.match(adata, gene_key)
         matrix = adata.X if layer is None else adata.layers[layer]
-        drugs = None
-        if drug_key is not None and self.use_chem_token:
-            numbers = self.drug_to_id or {}
-            unknown = numbers.get("<pad>", 0)
-            drugs = [numbers.get(str(name), unknown) for name in adata.obs[drug_key]]
-        return self.pad(self.encode_rows(matrix, tokens), drugs)
+        return self.pad(self.encode_rows(matrix, tokens), self.drug_numbers(adata, drug_key))
+
+    def drug_numbers(self, adata, drug_key=None):
+        """Number of each cell's drug, (n_obs,) int64, where ``drug_key`` names a column of ``obs`` and drugs are known.
+
+        ``None`` without a column or a drug token; a drug that is not in ``drug_to_id`` counts as none.
+        """
+        if drug_key is None or not self.use_chem_token:
+            return None
+        numbers = self.drug_to_id or {}
+        unknown = numbers.get("<pad>", 0)
+        return np.array([numbers.get(str(name), unknown) for name in adata.obs[drug_key]], dtype=np.int64)
 
     def encode_rows(self, matrix, tokens):
         """Encode the rows of a (cells, genes) matrix, dense or sparse, given each column's token (-1: left out).
@@ -498,4 +565,5 @@ __all__ = [
     "bin_expression",
     "choose_genes",
     "log_normalize",
+    "plan_batches",
 ]

@@ -52,6 +52,19 @@ class Expression(Objective):
         soft, hard = self._soft(student, teacher, masked, batch), self._hard(student, masked, batch)
         return alpha * soft + (1 - alpha) * hard
 
+    def measured(self, student: Outputs, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
+        """Predictions of the first of ``heads`` and what they should have been, for evaluation.
+
+        Args:
+            student: What the student saw and said.
+            batch: The batch as collated.
+
+        Returns:
+            Predicted and measured expression (C, G) in the units of the heads, and (C, G) True at the masked genes.
+        """
+        masked = self._output(student, "masked", "student").bool() & student.seen.bool()
+        return self.student_output(student, self.heads[0]), self._target(student, batch), masked
+
     def _soft(self, student, teacher, masked, batch):
         if teacher is None:
             raise ValueError("expression with alpha above 0 needs the teacher's predictions, and there is no teacher")

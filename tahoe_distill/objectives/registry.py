@@ -1,19 +1,26 @@
 """From ``model.objectives`` in the YAML to the objectives of a run."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 
 from torch import nn
 
-from tahoe_distill.naming import unknown
+from tahoe_distill.naming import Registry, unknown
 from tahoe_distill.objectives.base import NEEDS, Objective, Shapes
 from tahoe_distill.objectives.objective_set import ObjectiveSet
 from tahoe_distill.objectives.schedules import Scheduled
 
-ENTRY_POINT_GROUP = "tahoe_distill_objectives"
-_REGISTERED: dict[str, type[Objective]] = {}
+
+def _check_class(cls: type, origin: str) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Objective)):
+        raise ValueError(f"{origin} is {cls!r}; expected a subclass of tahoe_distill.objectives.Objective")
+    if not cls.name:
+        raise ValueError(f"{origin} has no name: set the class attribute name")
+    if not cls.needs <= NEEDS:
+        raise ValueError(f"{origin} needs {sorted(cls.needs - NEEDS)}; it may need {', '.join(sorted(NEEDS))}")
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", "tahoe_distill_objectives", _check_class)
 
 
 def register_objective(cls: type[Objective]) -> type[Objective]:
@@ -22,17 +29,12 @@ def register_objective(cls: type[Objective]) -> type[Objective]:
     Raises:
         ValueError: When it is not a proper objective, or another class has its name.
     """
-    _check_class(cls, cls.__name__)
-    other = _REGISTERED.get(cls.name)
-    if other is not None and _path(other) != _path(cls):
-        raise ValueError(f"the objective name {cls.name!r} of {_path(cls)} is taken by {_path(other)}: choose another")
-    _REGISTERED[cls.name] = cls
-    return cls
+    return OBJECTIVES.register(cls)
 
 
 def objective_names() -> list[str]:
     """Every name that ``model.objectives`` can use, in order: built in, registered, or from an entry point."""
-    return sorted({*_REGISTERED, *_entry_points()})
+    return OBJECTIVES.names()
 
 
 def find_objective(name: str) -> type[Objective]:
@@ -41,14 +43,7 @@ def find_objective(name: str) -> type[Objective]:
     Raises:
         ValueError: When there is none.
     """
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    points = _entry_points()
-    if name in points:
-        return _check_class(points[name].load(), name)
-    if ":" in name:
-        return _import_objective(name)
-    raise ValueError(unknown("objective", name, objective_names()))
+    return OBJECTIVES.find(name)
 
 
 def build_objectives(spec: Mapping, shapes: Shapes) -> ObjectiveSet:
@@ -118,33 +113,3 @@ def _options(cls):
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return names - {"self", "shapes"}
-
-
-def _entry_points():
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def _import_objective(path):
-    module, _, name = path.partition(":")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"cannot import the objective {path!r} ({error}): expected module.path:ClassName on the Python path, or "
-            f"one of {', '.join(objective_names())}"
-        ) from error
-    return _check_class(cls, path)
-
-
-def _check_class(cls, origin):
-    if not (isinstance(cls, type) and issubclass(cls, Objective)):
-        raise ValueError(f"{origin} is {cls!r}; expected a subclass of tahoe_distill.objectives.Objective")
-    if not cls.name:
-        raise ValueError(f"{origin} has no name: set the class attribute name")
-    if not cls.needs <= NEEDS:
-        raise ValueError(f"{origin} needs {sorted(cls.needs - NEEDS)}; it may need {', '.join(sorted(NEEDS))}")
-    return cls
-
-
-def _path(cls):
-    return f"{cls.__module__}:{cls.__qualname__}"

@@ -2,6 +2,9 @@
 
 from tahoe_distill.objectives import Outputs
 
+# Fields of Outputs that every position of the last block goes into; without them it is run for the cell alone.
+_ALL_POSITIONS = frozenset({"genes", "hidden", "pooled", "expression"})
+
 
 def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None):
     """A model's outputs to a batch of cells.
@@ -12,7 +15,7 @@ def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None)
         values: (C, G) expression as the model reads it.
         masked: (C, G) True at genes whose expression is hidden, or ``None``.
         drug_ids: (C,) int64, or ``None``; left out where the model has no drug token.
-        needs: Fields of :class:`Outputs` that are wanted beside ``cell`` and ``genes``, which cost nothing.
+        needs: Fields of :class:`Outputs` that are wanted beside ``cell``.
         tokens: (V,) int64, the model's own token for each of ``gene_ids``, where it has a smaller vocabulary; genes
             that lead to its padding token are not seen.
 
@@ -30,6 +33,7 @@ def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None)
         output_hidden_states=bool({"hidden", "pooled"} & needs),
         output_expression="expression" in needs and model.expression_decoder is not None,
         output_mvc="mvc" in needs and model.mvc_decoder is not None,
+        cell_only=not _ALL_POSITIONS & needs,
     )
     return Outputs(
         cell=out.pooler_output,
@@ -43,12 +47,23 @@ def forward_model(model, gene_ids, values, masked, drug_ids, needs, tokens=None)
     )
 
 
-def forward_flops(model, cells, length):
+def forward_flops(model, cells, length, needs):
     """Floating-point operations of one forward pass: 2 per weight and token, and the attention scores and their use.
 
     The gene table is looked up, not multiplied, so it does not count.
+
+    Args:
+        model: A ``Tx1Model``.
+        cells: Cells of the batch.
+        length: Tokens of each.
+        needs: As in :func:`forward_model`.
     """
     config = model.config
     weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
-    attention = 4 * config.num_hidden_layers * config.hidden_size * length
-    return cells * length * (2 * weights + attention)
+    attention = 4 * config.hidden_size * length
+    cell = length * (2 * weights + config.num_hidden_layers * attention)
+    if config.pooling == "cls" and not _ALL_POSITIONS & needs:
+        # The last block has one query a cell, and every map of it runs once: those to keys and values on the query.
+        block = 2 * sum(p.numel() for p in model.transformer_encoder.layers[-1].parameters())
+        cell += block + config.num_attention_heads * attention - length * (block + attention)
+    return cells * cell

@@ -3,18 +3,17 @@
 import torch
 from composer.models import ComposerModel
 
-from tahoe_distill.metrics import CenteredCosine, MeanCosine
-from tahoe_distill.models import GeneVocab, Tx1Processor
-from tahoe_distill.models.modeling_tx1 import Tx1Block
+from tahoe_distill.metrics import build_metrics
+from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.forward import forward_flops, forward_model
+from tahoe_distill.training.metric_inputs import given_to_metrics, metric_inputs
 from tahoe_distill.training.student.build import build_student, check_width, student_config, student_vocabulary
 from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
 from tahoe_distill.training.student.spec import StudentSpec
 from tahoe_distill.training.student.view import check_drugs, without_drug
 from tahoe_distill.training.teacher_provider import LiveTeacher, teacher_provider
-from tahoe_distill.training.term_metric import TermMetric
 
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
 
@@ -165,27 +164,26 @@ class TahoeDistillModel(ComposerModel):
         return {**outputs, "losses": self.loss(outputs, batch)}
 
     def get_metrics(self, is_train=False):
-        """Fidelity metrics for evaluation; training logs the loss terms instead."""
+        """The registered metrics that this run can feed, for evaluation; training logs the loss terms instead."""
         if is_train:
             return {}
-        metrics = {"loss": TermMetric("total")}
-        metrics.update({f"{term}_loss": TermMetric(term) for term in self.objectives.objectives})
-        if self._teacher is not None and self.student.config.embedding_size == self._teacher.embedding_size:
-            metrics.update(cosine=MeanCosine(), centered_cosine=CenteredCosine())
-        return metrics
+        teacher = None if self._teacher is None else self._teacher.embedding_size
+        given = given_to_metrics(self.objectives, self.student.config.embedding_size, teacher)
+        return build_metrics(self.objectives.objectives, given)
 
     def update_metric(self, batch, outputs, metric):
-        """Feed one batch's outputs to a metric."""
-        if isinstance(metric, TermMetric):
-            metric.update(outputs["losses"][metric.term], len(batch["gene"]))
-        else:
-            metric.update(outputs["student"].cell.float(), outputs["teacher"].cell.float())
+        """Feed one batch's outputs to a metric: what it declares to read."""
+        batch = self._seen_by_student(batch)
+        metric.update(*metric_inputs(metric.reads, outputs, batch, objectives=self.objectives))
 
     def flops_per_batch(self, batch):
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
         cells, length = batch["gene"].shape
-        student = 3 * forward_flops(self.student, cells, batch.get("student_gene", batch["gene"]).shape[1])
-        return student + (0 if self._teacher is None else self._teacher.flops(cells, length))
+        own = batch.get("student_gene", batch["gene"]).shape[1]
+        student = 3 * forward_flops(self.student, cells, own, self.needs)
+        if self._teacher is None:
+            return student
+        return student + self._teacher.flops(cells, length, self.objectives.teacher_needs)
 
 
 def _is_block(module):

@@ -50,9 +50,9 @@ class LiveTeacher:
         if self.model.device != device:
             self.model.to(device)
 
-    def flops(self, cells, length):
+    def flops(self, cells, length, needs):
         """Floating-point operations of its part of a training step."""
-        return forward_flops(self.model, cells, length)
+        return forward_flops(self.model, cells, length, needs)
 
 
 def teacher_provider(spec):

@@ -4,7 +4,6 @@ import anndata
 import numpy as np
 import pytest
 
-from tahoe_distill.cli import embed as command
 from tahoe_distill.cli.main import main
 from tahoe_distill.embedding import embed
 from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
@@ -49,7 +48,7 @@ def test_ctrl_c_says_how_to_carry_on(arguments, monkeypatch, capsys):
     def interrupted(*positional, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "embed_file", interrupted)
+    monkeypatch.setattr("tahoe_distill.embedding.embed_file", interrupted)
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 130 and "carries on" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tahoe_distill.cli import push
 from tahoe_distill.cli.main import main
 from tahoe_distill.hub.push import PushReport
 
@@ -13,17 +12,18 @@ def calls(monkeypatch):
     found = []
     report = PushReport("lab/student", ("README.md",), "abc", "http://hub/lab/student/commit/abc", 0.0)
 
-    def record(*arguments):
-        found.append(arguments)
-        return PushReport("lab/student", ("README.md",)) if arguments[-1] else report
+    def record(*arguments, **options):
+        found.append((*arguments, options))
+        return PushReport("lab/student", ("README.md",)) if options["dry_run"] else report
 
-    monkeypatch.setattr(push, "push_folder", record)
+    monkeypatch.setattr("tahoe_distill.hub.push.push_folder", record)
     return found
 
 
 def test_arguments_are_passed_on(calls, capsys):
-    assert main(["push", "hf", "lab/student", "--only-if-better", "cosine", "--private"]) == 0
-    assert calls == [("hf", "lab/student", "cosine", True, False)]
+    assert main(["push", "hf", "lab/student", "--only-if-better", "own", "--mode", "min", "--private"]) == 0
+    options = {"only_if_better": "own", "mode": "min", "private": True, "dry_run": False}
+    assert calls == [("hf", "lab/student", options)]
     assert "http://hub/lab/student/commit/abc: 1 files in one commit" in capsys.readouterr().out
 
 

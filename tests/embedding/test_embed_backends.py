@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tahoe_distill.embedding import embed, export_onnx
-from tahoe_distill.embedding.onnx import OnnxEncoder
+from tahoe_distill.embedding.backends import OnnxEncoder
 from tests.helpers.tiny_student import tiny_pair
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from tahoe_distill.embedding import embed, embed_file
 from tahoe_distill.embedding import files as files_module
-from tahoe_distill.embedding.partial import folder_of
+from tahoe_distill.embedding.output import folder_of
 from tests.helpers.tiny_student import tiny_pair
 
 
@@ -79,12 +79,12 @@ def test_interrupted_run_carries_on_and_gives_the_same_file(genes, pair, cells_f
 
 SLOW = """
 import sys, time
-from tahoe_distill.embedding import embed_file, partial
-commit = partial.PartialResult.commit
+from tahoe_distill.embedding import embed_file, output
+commit = output.PartialResult.commit
 def slowly(self, *arguments):
     commit(self, *arguments)
     time.sleep(float(sys.argv[4]))
-partial.PartialResult.commit = slowly
+output.PartialResult.commit = slowly
 embed_file(sys.argv[1], sys.argv[2], sys.argv[3], window=4)
 """
 
@@ -106,7 +106,9 @@ def test_kill_9_and_again_gives_the_same_file(student_dir, cells_file, tmp_path)
 
 def test_partial_result_of_another_run_is_not_used(pair, cells_file, tmp_path, monkeypatch):
     out = tmp_path / "out.h5ad"
-    monkeypatch.setattr(files_module, "write_output", lambda *arguments: (_ for _ in ()).throw(OSError("disk gone")))
+    monkeypatch.setattr(
+        files_module, "write_output", lambda *arguments, **keywords: (_ for _ in ()).throw(OSError("disk gone"))
+    )
     with pytest.raises(OSError, match="disk gone"):
         embed_file(cells_file, pair, out)
     monkeypatch.undo()

@@ -3,13 +3,11 @@
 import anndata
 import numpy as np
 import pytest
-import torch
 
-from tahoe_distill.embedding import CellEncoder, check_determinism, embed
-from tahoe_distill.embedding.batches import plan_batches
+from tahoe_distill.embedding import check_determinism, embed
 from tahoe_distill.embedding.pipeline import pack, unpack
 from tahoe_distill.models import GeneVocab, Tx1Processor
-from tests.helpers.tiny_student import tiny_cells, tiny_pair
+from tests.helpers.tiny_student import tiny_cells
 
 
 @pytest.mark.parametrize(
@@ -42,38 +40,6 @@ def test_workers_and_processes(adata, student_dir, tmp_path):
     assert [way.name for way in compared][-2:] == ["2 tokenising processes", "2 other processes"]
     assert max(way.difference for way in compared) <= 1e-6
     assert compared[0].sha256 == compared[1].sha256
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"pooling": "mean"}, {"use_glu": True}, {"projection_dim": 5}, {"num_hidden_layers": 1}]
-)
-@pytest.mark.parametrize("binned", [True, False])
-def test_encoder_equals_model(settings, binned, adata):
-    model, processor = tiny_pair(**settings)
-    batch = dict(processor(adata))
-    encoder = CellEncoder(model, normalize=False, binned=binned)
-    with torch.no_grad():
-        torch.testing.assert_close(encoder(**batch), model(**batch).pooler_output, atol=2e-6, rtol=1e-5)
-        encoder.normalize = True
-        torch.testing.assert_close(encoder(**batch).norm(dim=1), torch.ones(40))
-
-
-@pytest.mark.parametrize("batch_size", ["auto", 1, 3, 100])
-def test_plan_covers_each_cell_once_with_little_padding(batch_size):
-    lengths = np.random.default_rng(0).integers(1, 1000, 500)
-    batches = plan_batches(lengths, batch_size, tokens=4096)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
-    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
-    assert padded < 1.1 * lengths.sum() or batch_size == 100
-    if batch_size == "auto":
-        assert max(lengths[batch].max() * len(batch) for batch in batches) <= 4096
-    for batch in plan_batches(lengths, batch_size, same_length=True):
-        assert len(set(lengths[batch])) == 1
-
-
-def test_plan_of_no_cells_and_of_cells_beyond_the_budget():
-    assert plan_batches([], 3) == []
-    assert [batch.tolist() for batch in plan_batches([10, 30, 20], tokens=5)] == [[1], [2], [0]]
 
 
 def test_packing_keeps_cells(adata, pair):

@@ -1,29 +1,36 @@
-"""Fidelity and label transfer against values worked out by hand."""
+"""Label transfer and the report against values worked out by hand."""
+
+import copy
 
 import numpy as np
 import pytest
+import torch
 
-from tahoe_distill.evaluation import centered_cosine, label_transfer, mean_cosine, split_scores
-
-
-def test_mean_cosine_by_hand():
-    student = np.array([[1.0, 0.0], [0.0, 2.0]])
-    teacher = np.array([[3.0, 0.0], [1.0, 1.0]])
-    assert mean_cosine(student, teacher) == pytest.approx((1 + 0.5**0.5) / 2)
+from tahoe_distill.embedding import embed
+from tahoe_distill.evaluation import evaluate, label_transfer, split_scores
+from tahoe_distill.teacher import load_teacher
 
 
-def test_centered_cosine_gives_no_credit_for_the_mean():
-    rng = np.random.default_rng(0)
-    teacher = rng.normal(size=(50, 4)) + 100
-    constant = np.tile(teacher.mean(axis=0), (50, 1))
-    assert mean_cosine(constant, teacher) > 0.99
-    assert centered_cosine(constant, teacher) == 0.0
-    assert centered_cosine(teacher, teacher) == pytest.approx(1.0)
+def test_cosines_of_the_report_are_those_of_plain_numpy(small_teacher, small_cells):
+    teacher = load_teacher(small_teacher)
+    teacher, student = ((model, teacher.processor) for model in (teacher.model, copy.deepcopy(teacher.model)))
+    for parameter in student[0].parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    reference, query = small_cells[:40].copy(), small_cells[40:].copy()
+    report = evaluate(student, teacher, query, reference, "kind")
 
+    def vectors(model, cells):
+        return embed(cells, model, copy=True).obsm["X_tx1"]
 
-def test_cosines_refuse_different_spaces():
-    with pytest.raises(ValueError, match="same space"):
-        mean_cosine(np.zeros((3, 2)), np.zeros((3, 4)))
+    def cosine(a, b):
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        return ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean()
+
+    pair = vectors(student, query), vectors(teacher, query)
+    center = vectors(teacher, reference).mean(axis=0).astype(np.float64)
+    assert report.cosine == pytest.approx(cosine(*pair), abs=1e-12)
+    assert report.centered_cosine == pytest.approx(cosine(*(x - center for x in pair)), abs=1e-12)
+    assert report.centered_cosine < report.cosine - 0.01
 
 
 def test_label_transfer_by_hand():

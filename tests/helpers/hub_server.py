@@ -34,12 +34,13 @@ class Repository:
 class HubServer:
     """The server; ``with`` starts and stops it.
 
-    ``requests`` lists what was asked for, ``repositories`` holds what was stored, and ``tamper(name, content)``
-    changes a file on its way in, as a faulty store would; addresses that end in ``fail`` get an error 500.
+    ``requests`` lists what was asked for, ``messages`` those of the commits, ``repositories`` holds what was stored,
+    and ``tamper(name, content)`` changes a file on its way in, as a faulty store would; addresses that end in ``fail``
+    get an error 500.
     """
 
     def __init__(self):
-        self.repositories, self.blobs, self.requests = {}, {}, []
+        self.repositories, self.blobs, self.requests, self.messages = {}, {}, [], []
         self.tamper, self.fail = (lambda name, content: content), None
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -176,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             if operation["key"] == "header" and value.get("parentCommit", found[0]) != found[0]:
                 self._send(412, {"error": "A commit has happened since. Please refresh and try again."})
                 return
-            if operation["key"] == "deletedFile":
+            if operation["key"] == "header":
+                self.hub.messages.append(f"{value['summary']}\n\n{value['description']}")
+            elif operation["key"] == "deletedFile":
                 files.pop(value["path"])
             elif operation["key"] == "file":
                 files[value["path"]] = self.hub.tamper(value["path"], base64.b64decode(value["content"]))

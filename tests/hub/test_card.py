@@ -5,7 +5,6 @@ import yaml
 from huggingface_hub import ModelCard
 
 from tahoe_distill.hub.card import card_of_folder, write_card
-from tahoe_distill.hub.records import next_versions
 from tahoe_distill.models import Tx1Config
 from tests.helpers.recorded_run import RUN
 
@@ -75,15 +74,15 @@ def test_an_empty_record_is_admitted():
     assert "model-index" not in head(card)
 
 
-def test_old_against_new_and_history():
-    first = next_versions([], None, "one", {"eval/loss": 0.5})
-    versions = next_versions(first, "0123456789abcdef", "two", {"eval/loss": 0.25, "eval/cosine": 0.9})
-    new, old = versions[-1]["metrics"], {"eval/loss": 0.5, "eval/knn": 0.1}
-    card = write_card(CONFIG, RUN, new, repo_id="lab/student", previous=old, versions=versions)
+def test_old_against_new():
+    new = {"eval/loss": 0.25, "eval/normalized_mse": 0.2, "eval/cosine": 0.9, "eval/own": 1.0}
+    old = {"eval/loss": 0.5, "eval/normalized_mse": 0.1, "eval/cosine": 0.9, "eval/own": 2.0, "eval/knn_overlap": 0.1}
+    card = write_card(CONFIG, RUN, new, repo_id="lab/student", previous=old)
     assert "| eval/loss | 0.5000 | 0.2500 | better |" in card
-    assert "| eval/knn | 0.1000 | not measured |  |" in card
-    assert "| 1 | one | `0123456789ab` | eval/loss 0.5000 |" in card
-    assert "| 2 | two | this one | eval/cosine 0.9000, eval/loss 0.2500 |" in card
+    assert "| eval/normalized_mse | 0.1000 | 0.2000 | worse |" in card
+    assert "| eval/cosine | 0.9000 | 0.9000 | equal |" in card
+    assert "| eval/own | 2.0000 | 1.0000 |  |" in card
+    assert "| eval/knn_overlap | 0.1000 | not measured |  |" in card
 
 
 def test_the_folder_alone_gives_the_card_again(write_student):

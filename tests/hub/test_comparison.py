@@ -2,27 +2,29 @@
 
 import pytest
 
-from tahoe_distill.hub.comparison import NotBetterError, find_metric, lower_is_better, require_better
-
-
-@pytest.mark.parametrize(
-    ("metric", "lower"),
-    [
-        ("eval/loss", True),
-        ("eval/cosine_loss", True),
-        ("eval/normalized_mse", True),
-        ("eval/cosine", False),
-        ("eval/centered_cosine", False),
-        ("lossless_agreement", False),
-    ],
-)
-def test_direction_by_name(metric, lower):
-    assert lower_is_better(metric) is lower
+from tahoe_distill.hub.comparison import NotBetterError, find_metric, require_better, verdict
 
 
 def test_better_passes_in_both_directions():
     require_better({"eval/loss": 0.1}, {"eval/loss": 0.2}, "loss")
+    require_better({"eval/masked_expression_mse": 0.1}, {"eval/masked_expression_mse": 0.2}, "masked_expression_mse")
     require_better({"eval/cosine": 0.2}, {"eval/cosine": 0.1}, "eval/cosine")
+
+
+def test_an_unknown_metric_decides_only_where_its_direction_is_said():
+    new, old = {"eval/error_free_share": 0.9}, {"eval/error_free_share": 0.8}
+    with pytest.raises(ValueError, match="only_if_better: unknown metric 'error_free_share'.* with mode: max or min"):
+        require_better(new, old, "error_free_share")
+    require_better(new, old, "error_free_share", mode="max")
+    with pytest.raises(NotBetterError, match="0.9 here and 0.8 there, and lower is better"):
+        require_better(new, old, "error_free_share", mode="min")
+
+
+def test_a_verdict_is_given_where_the_direction_is_known():
+    assert [verdict("eval/loss", *pair) for pair in ((1, 2), (2, 1), (1, 1), (1, None))] == [
+        *("better", "worse", "equal", "")
+    ]
+    assert verdict("eval/error_free_share", 1, 2) == ""
 
 
 @pytest.mark.parametrize("new", [0.5, 0.4])

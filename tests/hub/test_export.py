@@ -1,4 +1,4 @@
-"""Exported folders: whole or absent, and the same model without this package."""
+"""Exported folders: whole or absent, the same model without this package, and the golden vectors that prove it."""
 
 import os
 import subprocess
@@ -9,7 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tahoe_distill.hub.export import ExportMismatchError, finished_folder, verify_model_folder, write_model_folder
+from tahoe_distill.files import finished_folder
+from tahoe_distill.hub.export import (
+    Golden,
+    GoldenMismatchError,
+    golden_text,
+    read_golden,
+    require_equal,
+    verify_model_folder,
+    write_model_folder,
+)
+from tahoe_distill.hub.folder import GOLDEN_FILE, MODEL_FILES, strays, weight_files
 from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
 
 FRESH = """
@@ -27,6 +37,8 @@ cells = processor.encode_rows(np.load(sys.argv[2]), np.arange(3, 43))
 with torch.no_grad():
     np.save(sys.argv[3], model(**processor.pad(cells)).pooler_output.numpy())
 """
+BATCH = {"gene_ids": np.array([[1, 5]], np.int64), "expression_bins": np.array([[-2.0, 7.0]], np.float32)}
+OUTPUTS = np.array([[0.1, -1 / 3]], np.float32)
 
 
 @pytest.fixture
@@ -50,21 +62,30 @@ def test_loads_in_a_fresh_process_without_this_package(tmp_path, student):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
 
 
-def test_holds_the_files_that_users_expect(tmp_path, student):
-    write_model_folder(*student, tmp_path / "hf", {"README.md": "card"})
+def test_holds_the_files_that_are_listed_and_no_others(tmp_path, student):
+    write_model_folder(*student, tmp_path / "hf", extra_files={"README.md": "card"})
     names = {path.name for path in (tmp_path / "hf").iterdir()}
-    assert names >= {"config.json", "model.safetensors", "vocab.json", "preprocessor_config.json", "README.md"}
-    assert names >= {"configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py"}
+    assert names == {*MODEL_FILES, GOLDEN_FILE, "README.md", "model.safetensors"}
+    assert [path.name for path in weight_files(tmp_path / "hf")] == ["model.safetensors"]
+    assert strays(tmp_path / "hf") == []
 
 
 def test_verification_notices_other_weights(tmp_path, student):
-    write_model_folder(*student, tmp_path / "hf")
+    write_model_folder(*student, tmp_path / "hf", verify=True)
+    assert verify_model_folder(tmp_path / "hf") <= 1e-5
     path = tmp_path / "hf" / "model.safetensors"
     tensors = load_file(path)
     tensors["projection.bias"] = tensors["projection.bias"] + 0.1
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(ExportMismatchError, match="gives other cell embeddings"):
-        verify_model_folder(student[0], tmp_path / "hf")
+    with pytest.raises(GoldenMismatchError, match="hf gives other cell embeddings"):
+        verify_model_folder(tmp_path / "hf")
+
+
+def test_verification_notices_code_that_does_not_load(tmp_path, student):
+    write_model_folder(*student, tmp_path / "hf")
+    (tmp_path / "hf" / "modeling_tx1.py").write_text("import a_module_that_nobody_has\n")
+    with pytest.raises(GoldenMismatchError, match="(?s)hf does not load in a fresh process.*a_module_that_nobody_has"):
+        verify_model_folder(tmp_path / "hf")
 
 
 def test_an_existing_folder_is_left_alone(tmp_path, student):
@@ -102,3 +123,33 @@ def test_the_auto_classes_need_no_remote_code_with_this_package(tmp_path, studen
     assert type(model) is Tx1Model
     assert type(processor) is Tx1Processor
     assert processor.vocab.tokens == student[1].vocab.tokens
+
+
+def test_written_and_read_back_exactly(tmp_path):
+    (tmp_path / "golden.json").write_text(golden_text(Golden(BATCH, OUTPUTS)))
+    batch, outputs = read_golden(tmp_path)
+    assert (outputs == OUTPUTS).all()
+    assert all((batch[name] == BATCH[name]).all() and batch[name].dtype == BATCH[name].dtype for name in BATCH)
+
+
+def test_a_model_that_answers_nan_has_no_golden_vectors():
+    with pytest.raises(GoldenMismatchError, match="gives nan for value 1 of test cell 0"):
+        golden_text(Golden(BATCH, np.array([[0.1, np.nan]])))
+
+
+@pytest.mark.parametrize("wrong", [0.2, np.nan])
+def test_a_difference_is_told_with_both_numbers(wrong):
+    found = np.array([[0.1, wrong]], np.float32)
+    with pytest.raises(GoldenMismatchError, match=f"it gives other .* cell 0 is {wrong}.*, expected -0.3333333"):
+        require_equal(found, OUTPUTS, "it")
+
+
+def test_another_width_is_a_mismatch():
+    with pytest.raises(GoldenMismatchError, match=r"shape \(1, 3\), the golden vectors have \(1, 2\)"):
+        require_equal(np.zeros((1, 3)), OUTPUTS, "it")
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path):
+    (tmp_path / "golden.json").write_text('{"inputs": {}}')
+    with pytest.raises(ValueError, match="expected inputs and pooler_output, found damaged .* delete the file"):
+        read_golden(tmp_path)

@@ -1,6 +1,5 @@
 """Publishing on a hub on loopback: one commit, read back in a fresh process, refusals that leave nothing behind."""
 
-import json
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ from tahoe_distill.hub import push
 from tahoe_distill.hub.card import PLACEHOLDER
 from tahoe_distill.hub.checklist import IncompleteFolderError
 from tahoe_distill.hub.comparison import NotBetterError
-from tahoe_distill.hub.golden import GoldenMismatchError
+from tahoe_distill.hub.export import GoldenMismatchError
 from tahoe_distill.hub.push import push_folder
 
 REPO = "lab/student"
@@ -23,7 +22,7 @@ REPO = "lab/student"
 @pytest.fixture
 def no_reload(monkeypatch):
     """Without the fresh process after the upload, which other tests pay for."""
-    monkeypatch.setattr(push, "verify_published", lambda *arguments: 0.0)
+    monkeypatch.setattr(push, "verify_published", lambda *arguments, **golden: 0.0)
 
 
 def test_a_first_push_is_one_commit_read_back_by_its_id(hub, write_student):
@@ -34,7 +33,7 @@ def test_a_first_push_is_one_commit_read_back_by_its_id(hub, write_student):
     assert report.difference <= 1e-5
     assert f"GET /{REPO}/resolve/{report.revision}/model.safetensors" in hub.requests
     files = hub.files(REPO)
-    assert set(files) == {*report.files, ".gitattributes"} >= {"golden.json", "versions.json", "modeling_tx1.py"}
+    assert set(files) == {*report.files, ".gitattributes"} >= {"golden.json", "modeling_tx1.py"}
     card = files["README.md"].decode()
     assert f'from_pretrained("{REPO}", trust_remote_code=True)' in card
     assert PLACEHOLDER not in card
@@ -42,7 +41,7 @@ def test_a_first_push_is_one_commit_read_back_by_its_id(hub, write_student):
 
 
 def test_the_command_publishes_a_better_version_and_refuses_a_worse_one(hub, write_student, no_reload, capsys):
-    first = push_folder(write_student(), REPO)
+    push_folder(write_student(), REPO)
     better = write_student("better", seed=1, **{"eval/cosine": 0.95})
     arguments = ["push", str(better), REPO, "--only-if-better", "cosine"]
     command = [sys.executable, "-m", "tahoe_distill.cli.main", *arguments]
@@ -50,7 +49,6 @@ def test_the_command_publishes_a_better_version_and_refuses_a_worse_one(hub, wri
     assert done.returncode == 0, done.stderr
     assert "golden vectors within" in done.stdout
     files = hub.files(REPO)
-    assert [version["commit"] for version in json.loads(files["versions.json"])] == [first.revision, None]
     assert "| eval/cosine | 0.9000 | 0.9500 | better |" in files["README.md"].decode()
     worse = write_student("worse", seed=2, **{"eval/cosine": 0.94})
     assert main(["push", str(worse), *arguments[2:]]) == 1
@@ -76,7 +74,7 @@ def test_a_store_that_changes_weights_is_noticed(hub, write_student):
         return save(tensors, metadata={"format": "pt"})
 
     hub.tamper = tamper
-    with pytest.raises(GoldenMismatchError, match=r"lab/student at commit \w+ gives other .* is .*, expected .*revert"):
+    with pytest.raises(GoldenMismatchError, match=r"revert .*: lab/student at commit \w+ gives other .*, expected"):
         push_folder(write_student(), REPO)
 
 
@@ -154,9 +152,36 @@ def test_weights_of_an_earlier_version_under_another_name_are_removed(hub, write
     assert hub.files(REPO)["notes.md"] == b"somebody's"
 
 
+def test_the_history_of_the_repository_says_what_was_published(hub, write_student, no_reload):
+    push_folder(write_student(), REPO)
+    assert hub.messages == ["Publish the student of my-student\n\neval/cosine: 0.9\neval/loss: 0.25"]
+
+
+def test_the_list_of_versions_of_earlier_pushes_is_ignored_and_goes(hub, write_student, no_reload):
+    push_folder(write_student(), REPO)
+    hub.files(REPO)["versions.json"] = b"[]"
+    folder = write_student("new", seed=1)
+    (folder / "versions.json").write_text("not even JSON")
+    report = push_folder(folder, REPO)
+    assert "versions.json" not in {*report.files, *hub.files(REPO)}
+
+
+def test_a_metric_of_ones_own_decides_by_the_mode_that_is_said(hub, write_student, no_reload, capsys):
+    push_folder(write_student(**{"eval/own": 1.0}), REPO)
+    lower = str(write_student("lower", seed=1, **{"eval/own": 0.5}))
+    condition = ["--only-if-better", "eval/own"]
+    assert main(["push", lower, REPO, *condition]) == 1
+    assert "unknown metric 'own'" in capsys.readouterr().err
+    assert main(["push", lower, REPO, *condition, "--mode", "max"]) == 1
+    assert "eval/own is 0.5 here and 1 there, and higher is better" in capsys.readouterr().err
+    assert main(["push", lower, REPO, *condition, "--mode", "min"]) == 0
+    assert main(["push", lower, REPO, "--mode", "min"]) == 1
+    assert "no only_if_better names the metric" in capsys.readouterr().err
+
+
 def test_a_metric_that_was_not_measured_is_named(hub, write_student):
-    with pytest.raises(ValueError, match="no metric named 'knn'; expected one of: eval/cosine, eval/loss"):
-        push_folder(write_student(), REPO, only_if_better="knn")
+    with pytest.raises(ValueError, match="no metric named 'knn_overlap'; expected one of: eval/cosine, eval/loss"):
+        push_folder(write_student(), REPO, only_if_better="knn_overlap")
     assert hub.requests == []
 
 

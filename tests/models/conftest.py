@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tahoe_distill import GeneVocab, Tx1Config
 from tests.helpers.tiny_student import randomised
@@ -59,3 +60,26 @@ def vocab():
     return GeneVocab(
         {token: number for number, token in enumerate(specials + genes)}, {"TP53": "ENSG00000000007", "ODD": "ENSG9"}
     )
+
+
+def flash_stand_in(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **options):
+    """Unpadded attention cell by cell, zero at padding, as flash-attn answers: (C, H, G, K) -> (C, G, H, K)."""
+    assert attention_mask is None or attention_mask.dim() == 2
+    out = torch.zeros_like(query)
+    for cell in range(len(query)):
+        seen = slice(None) if attention_mask is None else attention_mask[cell].bool()
+        q, k, v = (tensor[cell, :, seen] for tensor in (query, key, value))
+        out[cell, :, seen] = (q @ k.transpose(1, 2) * scaling).softmax(dim=-1) @ v
+    return out.transpose(1, 2), None
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """A function that makes a model attend by an implementation."""
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash_stand_in)
+
+    def choose(model, implementation):
+        model.config._attn_implementation = implementation
+        return model
+
+    return choose

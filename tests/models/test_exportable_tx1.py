@@ -15,7 +15,9 @@ FILES = sorted(Path(tahoe_distill.models.__file__).parent.glob("*_tx1.py"))
 def test_imports(path):
     allowed = {"torch", "transformers", "safetensors", "numpy", *sys.stdlib_module_names}
     assert set(get_imports(path)) <= allowed
-    assert set(get_relative_imports(path)) <= {file.stem for file in FILES}
+    # The configuration is loaded before the others; from a folder with a dot in its name, as "tx1-v1.0", transformers
+    # 4.51 finds no other sibling.
+    assert set(get_relative_imports(path)) <= ({"configuration_tx1"} if path.stem == "modeling_tx1" else set())
 
 
 def test_all_files_are_there():

@@ -28,7 +28,7 @@ class Constant(Objective):
 
 @pytest.fixture
 def clean_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    monkeypatch.setattr(registry.OBJECTIVES, "registered", dict(registry.OBJECTIVES.registered))
 
 
 def test_names_are_pinned():
@@ -168,7 +168,8 @@ def test_own_objective_by_path(shapes, monkeypatch):
 
 def test_own_objective_by_entry_point(shapes, monkeypatch):
     point = types.SimpleNamespace(name="constant", load=lambda: Constant)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINT_GROUP else [])
+    groups = {"tahoe_distill_objectives": [point]}
+    monkeypatch.setattr("tahoe_distill.naming.entry_points", lambda group: groups.get(group, []))
     assert "constant" in objective_names()
     assert find_objective("constant") is Constant
     assert isinstance(build_objectives({"constant": 1}, shapes).objectives["constant"], Constant)

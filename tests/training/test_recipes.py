@@ -28,8 +28,10 @@ AT_START_AND_HALF = {
 
 
 @pytest.fixture
-def overrides(tmp_path, small_teacher, shards):
+def overrides(tmp_path, small_teacher, shards, monkeypatch):
     """What stands in for the teacher, the cells and the sizes of the real run."""
+    # The path of what the presets share starts here.
+    monkeypatch.chdir(REPOSITORY)
     settings = [f"variables.run_folder={tmp_path}/run", f"model.teacher.source={small_teacher}", "precision=fp32"]
     settings += ["model.teacher.size=null", "model.teacher.dtype=float32", "max_seq_len=32"]
     for loader, split in (("train_loader", "train"), ("eval_loader", "val")):

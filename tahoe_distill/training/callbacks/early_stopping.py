@@ -4,7 +4,7 @@ import logging
 
 import torch
 from composer.callbacks import EarlyStopper
-from composer.core import Timestamp, TimeUnit
+from composer.core import State, Timestamp, TimeUnit
 
 from tahoe_distill.training.callbacks.eval_metrics import require_metric
 
@@ -28,14 +28,15 @@ class StoppingMemory:
         self.planned = None
         self.stopped = False
 
-    def check(self, state):
-        """Refuse what Composer would refuse at the first evaluation only.
+    def check(self, state: State) -> None:
+        """Refuse what Composer would refuse at the first evaluation only, and compare values as their metric says.
 
         Raises:
             ValueError: For an unknown metric, or a patience that is neither epochs nor batches.
         """
         for stopper in self.stoppers:
             require_metric(state, _name(stopper), f"{_WHERE}.monitor and dataloader_label")
+            _compare_as_the_metric_says(stopper, state.eval_metrics[stopper.dataloader_label][stopper.monitor])
             if stopper.patience.unit not in (TimeUnit.EPOCH, TimeUnit.BATCH):
                 raise ValueError(
                     f"{_WHERE}.patience must be in epochs or batches, such as 3ep or 2000ba; found "
@@ -74,6 +75,20 @@ class StoppingMemory:
 
 def _name(stopper):
     return f"{stopper.dataloader_label}/{stopper.monitor}"
+
+
+def _compare_as_the_metric_says(stopper, metric):
+    """Put the metric's own direction where Composer has taken it from words of the metric's name, and wrongly."""
+    guess = EarlyStopper(stopper.monitor, stopper.dataloader_label).comp_func
+    own = {True: torch.greater, False: torch.less}.get(metric.higher_is_better, guess)
+    if stopper.comp_func is guess and guess is not own:
+        log.warning(
+            "%s: a value of %s is better where it is %s than the best before, and is taken so",
+            _WHERE,
+            _name(stopper),
+            own.__name__,
+        )
+        stopper.comp_func = own
 
 
 def _is_over(stopper, now):

@@ -12,11 +12,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
-from tahoe_distill.hub.records import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
 from tahoe_distill.models import Tx1Model
-from tahoe_distill.training.callbacks.best_student import BestSoFar
-from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
 from tahoe_distill.training.rank_zero import on_rank_zero
 
 log = logging.getLogger(__name__)
@@ -38,8 +37,8 @@ class HFStudentCallback(CallbackWithConfig):
             where it is missing, and leaves it otherwise.
         verify: Reload each export in a fresh process.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        push_to_hub: ``{repo_id: …, private: …, only_if_better: …}`` to publish the last export; the last two keys
-            may be left out. A student that is not better is kept and not published, and the run ends well.
+        push_to_hub: ``{repo_id: …, private: …, only_if_better: …, mode: …}`` to publish the last export; all keys but
+            the first may be left out. A student that is not better is kept and not published, and the run ends well.
         best: Name of an evaluation metric, or ``{metric: …, mode: max or min}``: after each evaluation that improves
             on it, the student replaces ``folder-best``, with value and batch in its ``best.json``.
 
@@ -175,7 +174,7 @@ class HFStudentCallback(CallbackWithConfig):
         }
         processor = model.make_processor(*_names(state))
         replace = self._may_replace(folder)
-        write_model_folder(student, processor, folder, files, verify=self.verify, overwrite=replace)
+        write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
         log.info("wrote the student to %s", folder)
 
 

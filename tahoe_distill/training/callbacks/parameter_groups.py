@@ -4,7 +4,7 @@ import logging
 
 from torch import nn
 
-from tahoe_distill.models.modeling_tx1 import Tx1GeneEncoder
+from tahoe_distill.models import Tx1GeneEncoder
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from composer.core import Timestamp
+from composer.callbacks import EarlyStopper
 
+from tahoe_distill.metrics import CenteredCosine, KNNOverlap, LossTerm, MaskedExpressionMSE, NormalizedMSE
 from tahoe_distill.models import Tx1Model
-from tahoe_distill.training.callbacks import best_student
-from tahoe_distill.training.callbacks.best_student import BestSoFar
+from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
 from tests.helpers.in_process import train
 
 
@@ -99,50 +99,41 @@ def test_only_a_best_folder_of_the_same_run_is_replaced(tmp_path, config):
         train({**config, "seed": 2}, tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize(
-    ("metric", "mode", "values", "improved"),
-    [
-        ("eval/cosine", None, [0.1, float("nan"), 0.1, 0.2], [True, False, False, True]),
-        ("eval/mse_loss", None, [float("nan"), 2.0, 3.0, 1.0], [False, True, False, True]),
-        ("eval/loss", "max", [1.0, 2.0, 1.5, 2.0], [True, True, False, False]),
-    ],
-)
-def test_what_is_better(monkeypatch, metric, mode, values, improved):
-    best, found = BestSoFar(metric, mode), []
-    for batch, value in enumerate(values):
-        monkeypatch.setattr(best_student, "read_metrics", lambda state, value=value: {metric: value})
-        found.append(best.improved(SimpleNamespace(timestamp=Timestamp(batch=batch))))
-    assert found == improved
-
-
-def test_the_record_of_another_metric_is_forgotten():
-    best = BestSoFar("eval/cosine")
-    best.restore({"metric": "eval/loss", "mode": "min", "value": 0.1, "batch": 3})
-    assert best.value is None
-    best.restore({})
-    best.restore({"metric": "eval/cosine", "mode": "max", "value": 0.1, "batch": 3})
-    assert best.record() == {"metric": "eval/cosine", "mode": "max", "value": 0.1, "batch": 3}
+def stopper(monitor, metric, **options):
+    """An early stopper as it is once the run has checked it."""
+    early = EarlyStopper(monitor, "eval", **options)
+    state = SimpleNamespace(callbacks=[early], eval_metrics={"eval": {monitor: metric}})
+    StoppingMemory(state).check(state)
+    return early
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("metric", "comparison"),
     [
-        ({"metrics": "a"}, "did you mean 'metric'"),
-        ({"mode": "max"}, "metric is missing"),
-        ({"metric": "eval/loss", "mode": "lowest"}, "must be max or min; found 'lowest'"),
+        (NormalizedMSE, torch.less),
+        (MaskedExpressionMSE, torch.less),
+        (CenteredCosine, torch.greater),
+        (KNNOverlap, torch.greater),
     ],
 )
-def test_bad_options_of_best_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        BestSoFar.from_options(options)
+def test_values_are_compared_as_the_metric_says(metric, comparison):
+    assert stopper(metric.name, metric()).comp_func is comparison
+
+
+def test_a_loss_with_a_misleading_name_and_what_the_user_says():
+    assert stopper("terrors_found", KNNOverlap()).comp_func is torch.greater
+    assert stopper("cosine_loss", LossTerm("cosine")).comp_func is torch.less
+    assert stopper("cosine_loss", LossTerm("cosine"), comp="greater").comp_func is torch.greater
+    assert stopper("knn_overlap", KNNOverlap(), comp="less").comp_func is torch.less
 
 
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
-        ({"hf_student": {"best": "eval/centred_cosine"}}, "best.metric: .*did you mean 'eval/centered_cosine'"),
+        ({"hf_student": {"best": "eval/centred_cosine"}}, "hf_student.best: .*did you mean 'centered_cosine'"),
+        ({"hf_student": {"best": "val/cosine"}}, "best.metric: .*did you mean 'eval/cosine'"),
         ({"early_stopper": {"monitor": "cosin", "dataloader_label": "eval"}}, "'eval/cosin'; did you mean 'eval/cos"),
-        ({"early_stopper": {"monitor": "loss", "dataloader_label": "train"}}, "known are eval/centered_cosine, eval/"),
+        ({"early_stopper": {"monitor": "loss", "dataloader_label": "train"}}, "Known: eval/centered_cosine, eval/"),
         (
             {"early_stopper": {"monitor": "loss", "dataloader_label": "eval", "patience": "8sp"}},
             "patience must be in epochs or batches, such as 3ep or 2000ba; found 8sp",

@@ -42,9 +42,14 @@ def test_an_interval_writes_folders_of_their_own(tmp_path, fit):
 
 
 def test_a_mismatch_stops_the_run_and_leaves_nothing(tmp_path, fit, monkeypatch):
-    embed_probe = export.embed_probe
-    monkeypatch.setattr(export, "embed_probe", lambda model, batch: embed_probe(model, batch) + 1.0)
-    with pytest.raises(export.ExportMismatchError, match="first values"):
+    golden_vectors = export.golden_vectors
+
+    def others(model):
+        batch, outputs = golden_vectors(model)
+        return export.Golden(batch, outputs + 1.0)
+
+    monkeypatch.setattr(export, "golden_vectors", others)
+    with pytest.raises(export.GoldenMismatchError, match="hf reloaded gives other cell embeddings"):
         fit(HFStudentCallback({}, tmp_path / "hf"))
     assert list(tmp_path.iterdir()) == []
 
@@ -97,6 +102,9 @@ def test_a_push_that_fails_keeps_the_folder_and_says_how_to_go_on(tmp_path, fit,
     [
         ({"repo_id": "a/b", "privat": True}, "hf_student.push_to_hub.privat is unknown; expected the keys repo_id"),
         ({"private": True}, "hf_student.push_to_hub.repo_id is missing"),
+        ({"repo_id": "a/b", "only_if_better": "my_mse"}, "push_to_hub: only_if_better: unknown metric 'my_mse'"),
+        ({"repo_id": "a/b", "only_if_better": "my_mse", "mode": "least"}, "mode must be max or min; found 'least'"),
+        ({"repo_id": "a/b", "mode": "min"}, "push_to_hub: mode is 'min', but no only_if_better"),
         ({"repo_id": "a/b", "private": "yes"}, "push_to_hub.private: expected a bool, found 'yes'"),
         ("a/b", "push_to_hub: expected a mapping"),
     ],

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import spearmanr
 
 from tahoe_distill.metrics import MaskedExpressionMSE, MaskedSpearman
-from tahoe_distill.metrics.masked_spearman import average_ranks
+from tahoe_distill.metrics.expression import average_ranks
 
 
 def test_masked_mse_by_hand():
@@ -23,8 +23,10 @@ def test_an_empty_mask_is_not_nan():
     assert metric.compute() == 0.0 and metric.count == 0
 
 
-def test_average_ranks_with_ties():
-    assert average_ranks(torch.tensor([3.0, 1.0, 3.0, 2.0, 3.0])).tolist() == [4, 1, 4, 2, 4]
+def test_average_ranks_with_ties_among_the_masked():
+    x = torch.tensor([[3.0, 1.0, 3.0, 2.0, 3.0, 9.0, 0.0], [0.0, 9.0, 5.0, 5.0, 9.0, 9.0, 9.0]])
+    masked = torch.tensor([[True] * 5 + [False] * 2, [False] * 2 + [True] * 2 + [False] * 3])
+    assert average_ranks(x, masked)[masked].tolist() == [4, 1, 4, 2, 4, 1.5, 1.5]
 
 
 @pytest.mark.parametrize("split", [[9], [2, 7], [3, 3, 3]], ids=str)

@@ -12,6 +12,9 @@ from tahoe_distill.metrics import (
     MaskedSpearman,
     MeanCosine,
     NormalizedMSE,
+    centered_cosine,
+    knn_overlap,
+    mean_cosine,
 )
 
 
@@ -36,7 +39,8 @@ def reference_overlap(s, t, k=3):
         order = sorted((j for j in range(len(x)) if j != i), key=lambda j: -float(unit(x)[i] @ unit(x)[j]))
         return set(order[:k])
 
-    return torch.tensor([len(neighbours(s, i) & neighbours(t, i)) / k for i in range(len(s))]).double().mean()
+    shares = [len(neighbours(s, i) & neighbours(t, i)) / k for i in range(len(s))]
+    return torch.tensor(shares, dtype=torch.float64).mean()
 
 
 EMBEDDING = [
@@ -75,10 +79,73 @@ def test_two_processes_give_the_reference(kind, options, reference, embeddings):
     torch.testing.assert_close(here.compute(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("metric", [MeanCosine(), CenteredCosine(), NormalizedMSE(), KNNOverlap()])
-def test_embeddings_must_be_pairs(metric):
-    with pytest.raises(ValueError, match=r"found \(2, 3\) and \(2, 4\)"):
+@pytest.mark.parametrize("metric", [MeanCosine(), CenteredCosine(), NormalizedMSE()])
+def test_embeddings_must_lie_in_one_space(metric):
+    with pytest.raises(ValueError, match=r"in the same space.* found \(2, 3\) and \(2, 4\)"):
         metric.update(torch.ones(2, 3), torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("metric", [MeanCosine(), CenteredCosine(), NormalizedMSE(), KNNOverlap()])
+def test_embeddings_must_be_of_the_same_cells(metric):
+    with pytest.raises(ValueError, match=r"of the same cells; found \(2, 3\) and \(1, 3\)"):
+        metric.update(torch.ones(2, 3), torch.ones(1, 3))
+
+
+def test_neighbours_are_compared_between_spaces_of_any_width(embeddings):
+    _, teacher = embeddings
+    metric = KNNOverlap(k=3)
+    # Padding with zeros moves no cosine.
+    metric.update(torch.nn.functional.pad(teacher, (0, 4)), teacher)
+    assert metric.compute() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "reference"),
+    [
+        (mean_cosine, reference_cosine),
+        (centered_cosine, reference_centered),
+        (lambda s, t: knn_overlap(s, t, k=3), reference_overlap),
+    ],
+)
+def test_functions_give_the_reference_in_float64(function, reference, embeddings):
+    student, teacher = (x.double() for x in embeddings)
+    found = function(student, teacher)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, reference(student, teacher), rtol=1e-13, atol=1e-13)
+    assert function(student[:0], teacher[:0]) == 0.0
+
+
+def test_a_center_may_be_given(embeddings):
+    student, teacher = embeddings
+    center = torch.full((6,), 3.0)
+    torch.testing.assert_close(
+        centered_cosine(student, teacher, center), reference_cosine(student - center, teacher - center)
+    )
+
+
+@pytest.mark.parametrize("split", [[40], [1, 16, 23], [7] * 5 + [5], [0, 39, 0, 1]], ids=str)
+def test_a_capped_metric_keeps_cells_evenly_whatever_the_batches(split):
+    student, teacher = torch.randn(40, 3), torch.arange(40.0)[:, None].expand(40, 3)
+    metric = KNNOverlap(max_cells=12)
+    for s, t in zip(student.split(split), teacher.split(split)):
+        metric.update(s, t)
+        assert sum(map(len, metric.teacher)) <= 12
+    kept_student, kept_teacher = metric.pairs()
+    assert kept_teacher[:, 0].tolist() == list(range(0, 40, 4))
+    assert torch.equal(kept_student, student[::4])
+    assert metric.cells == 40
+    torch.testing.assert_close(metric.compute(), knn_overlap(student[::4], teacher[::4]))
+    metric.reset()
+    metric.update(student[:12], teacher[:12])
+    assert len(metric.pairs()[0]) == 12
+
+
+def test_the_cap_holds_for_all_processes_together():
+    here, there = KNNOverlap(max_cells=8), KNNOverlap(max_cells=8)
+    for metric in (here, there):
+        metric.update(torch.randn(20, 3), torch.randn(20, 3))
+    here.merge_state(there)
+    assert len(here.pairs()[0]) == 5
 
 
 def test_centred_cosine_gives_the_mean_no_credit(embeddings):
@@ -97,6 +164,8 @@ def test_overlap_bounds(embeddings):
         assert metric.compute() == 1.0
     with pytest.raises(ValueError, match="at least 1"):
         KNNOverlap(k=0)
+    with pytest.raises(ValueError, match="at least 1, found 0"):
+        KNNOverlap(max_cells=0)
     metric = KNNOverlap()
     metric.update(student[:1], teacher[:1])
     assert metric.compute() == 0.0

@@ -1,0 +1,144 @@
+"""`embed`: AnnData in, `obsm` out."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scipy import sparse
+from tqdm.auto import tqdm
+
+from tahoe_distill.embedding.engine import Totals
+from tahoe_distill.embedding.loading import ModelSource
+from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.pipeline import run_windows
+from tahoe_distill.embedding.session import open_session
+
+log = logging.getLogger(__name__)
+
+
+def embed(
+    adata: AnnData,
+    model: ModelSource,
+    *,
+    key_added: str = "X_tx1",
+    layer: str | None = None,
+    gene_key: str | None = None,
+    batch_size: int | str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    genes: bool = False,
+    attentions: int | str | Sequence[int] | None = None,
+    copy: bool = False,
+    normalize: bool = True,
+    drug_key: str | None = None,
+    backend: str = "torch",
+    devices: str | int | Sequence[str | torch.device] | None = None,
+    workers: int = 0,
+    window: int | None = None,
+    progress: bool = False,
+) -> AnnData | None:
+    """Embed every cell of an AnnData with a student or a converted teacher.
+
+    The same cell gets the same vector (within 1e-6 in float32) whatever the batch size, the order or the company.
+    Needs no labels. Cells above the context are cut to a sample of their genes that depends on these genes alone; cells
+    without a known gene get the vector of an empty cell, with a warning.
+
+    Args:
+        adata: Cells by genes; raw counts or log1p of them (binning looks at ranks only).
+        model: Folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model`` and
+            ``processor``. Objects of the caller are not changed.
+        key_added: Key of ``obsm``, and of ``uns`` for where the vectors come from.
+        layer: Layer to read instead of ``X``.
+        gene_key: Column of ``var`` with Ensembl ids; found by itself when left out.
+        batch_size: Cells of a batch at most; ``"auto"`` for a budget of tokens.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        dtype: ``"auto"`` (bfloat16 on GPUs, float32 on CPUs), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        genes: Also write ``varm[key_added]``: the embedding of each gene (``last_hidden_state``), averaged over the
+            cells whose context holds it; (n_vars, d) float32, NaN for genes that no cell expresses.
+        attentions: Also write ``layers[f"{key_added}_attention"]``: the attention that the ``<cls>`` position pays to
+            each gene in the named block (negative from the last), blocks, or ``"all"``, averaged over heads and
+            blocks; (n_obs, n_vars) sparse.
+        copy: Return an embedded copy and leave ``adata`` alone.
+        normalize: Divide each vector by its length, as the published Tahoe embeddings are.
+        drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        backend: ``torch``, ``compile``, ``int8``, ``onnx`` or ``onnx-int8``; the last three run on CPUs.
+        devices: Several devices, one process each: a list, ``"cuda:0,cuda:1"``, or a number.
+        workers: Processes that tokenise; 0 for a thread.
+        window: Cells sorted by length together; ``None`` for 1,024 on CPUs and 4,096 on GPUs.
+        progress: Show a progress bar.
+
+    Returns:
+        ``None``, or the copy. ``obsm[key_added]`` is (n_obs, e) float32.
+
+    Raises:
+        ValueError: When model, genes, counts or options do not fit; the message says what to do.
+
+    Examples:
+        >>> from tahoe_distill import embed
+        >>> embed(adata, "path/to/student")  # doctest: +SKIP
+        >>> sc.pp.neighbors(adata, use_rep="X_tx1")  # doctest: +SKIP
+    """
+    options = Options(
+        batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
+        genes=genes, attentions=attentions, window=window, workers=workers,
+    )  # fmt: skip
+    chosen = {"layer": layer, "gene_key": gene_key, "drug_key": drug_key}
+    with open_session(adata, model, options, **chosen) as session:
+        session.check()
+        noted = session.provenance()
+        vectors, totals, attention = _run(session, progress)
+        table = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+    totals.warn()
+    target = writable(adata, copy)
+    target.obsm[key_added] = vectors
+    target.uns[key_added] = {**noted, **totals.counts}
+    if table is not None:
+        target.varm[key_added] = table
+    if attention is not None:
+        target.layers[f"{key_added}_attention"] = attention
+    return target if copy else None
+
+
+def writable(adata: AnnData, copy: bool) -> AnnData:
+    """The object to write to: a copy, or ``adata`` itself, which stops being a view first, as in scanpy.
+
+    Raises:
+        ValueError: When a backed object is to be copied.
+    """
+    if copy:
+        if adata.isbacked:
+            raise ValueError(
+                "copy=True needs cells in memory, found a backed AnnData; use copy=False or adata.to_memory()"
+            )
+        return adata.copy()
+    if adata.is_view:
+        log.warning("adata is a view of another AnnData and becomes an object of its own")
+        adata._init_as_actual(adata.copy())
+    return adata
+
+
+def _run(session, progress):
+    """Vectors (n_obs, E), totals, and the attention (n_obs, n_vars) where it is wanted."""
+    cells, options = session.cells, session.options
+    vectors = np.empty((cells.n_obs, session.model.config.embedding_size), dtype=np.float32)
+    totals = Totals(session.processor, {} if options.genes else None)
+    rows = []
+    with tqdm(total=cells.n_obs, unit="cell", disable=not progress) as bar:
+        for window, encoded, result in run_windows(session, options.windows(cells.n_obs), bar.update):
+            vectors[slice(*window)] = result.vectors
+            totals.add(encoded, result)
+            if result.attention is not None:
+                rows.append(_attention_rows(result.attention, cells.columns, cells.n_vars))
+    return vectors, totals, sparse.vstack(rows, format="csr") if rows else None
+
+
+def _attention_rows(attention, column_of, n_vars):
+    """(C, n_vars) CSR of one window."""
+    columns = [column_of[row] for row, _ in attention]
+    kept = [column >= 0 for column in columns]
+    bounds = np.concatenate([[0], np.cumsum([mask.sum() for mask in kept])])
+    data = np.concatenate([weights[mask] for (_, weights), mask in zip(attention, kept)])
+    indices = np.concatenate([column[mask] for column, mask in zip(columns, kept)])
+    return sparse.csr_matrix((data, indices, bounds), shape=(len(attention), n_vars))
