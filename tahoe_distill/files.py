@@ -17,6 +17,7 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    sync_names(path.parent)
 
 
 @contextlib.contextmanager
@@ -37,15 +38,70 @@ def finished_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> 
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; remove it or choose another output folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.writing-", dir=folder.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
+        share(temporary)
+        sync(temporary)
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(temporary, folder)
+        sync_names(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def share(folder: str | os.PathLike[str]) -> None:
+    """Give a folder and all below it the permissions that the umask asks for.
+
+    Temporary folders, and the files of some libraries, can be read by their owner alone.
+    """
+    mask = _umask()
+    for place, _, files in os.walk(folder):
+        os.chmod(place, 0o777 & ~mask)
+        for name in files:
+            path = os.path.join(place, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o666 & ~mask)
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Have a file, or a folder with all it holds, on the disk before anything is said of it."""
+    path = Path(path)
+    if not path.is_dir():
+        _sync_one(path)
+        return
+    for place, _, files in os.walk(path):
+        for name in files:
+            _sync_one(Path(place, name))
+        sync_names(place)
+
+
+def sync_names(folder: str | os.PathLike[str]) -> None:
+    """Have the names in a folder on the disk, as a rename is not before that; nothing where the disk cannot do it."""
+    # Some network file systems refuse to sync a folder; a rename is as good there as it can be.
+    with contextlib.suppress(OSError):
+        _sync_one(Path(folder))
+
+
+def _sync_one(path):
+    if path.is_symlink():
+        return
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def _umask():
+    """This process's umask; asking for it by setting it would show in other threads."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def remove(path: str | os.PathLike[str]) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
     "push": ("push", "publish an exported student on the hub"),
+    "clean": ("clean", "list what killed runs left behind, and remove it"),
 }
 
 

@@ -26,18 +26,26 @@ from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
 _AUTO_MAP = {"AutoConfig": "configuration_tx1.Tx1Config", "AutoModel": "modeling_tx1.Tx1Model"}
 TOLERANCE = 1e-5
 
-# Runs in a fresh interpreter, away from this package's folder: the exported code has to stand by itself.
+# Runs in a fresh interpreter, away from this package's folder: the exported code has to stand by itself. It loads all
+# that a user loads, and takes the way from counts too.
 _READER = """
 import sys
-import numpy as np, torch
-from transformers import AutoModel
+import anndata, numpy as np, torch
+from transformers import AutoModel, AutoProcessor
 torch.set_num_threads(1)
-inputs = np.load(sys.argv[2])
-model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval().float()
+folder, inputs, counts, output = sys.argv[1:]
+inputs, counts = np.load(inputs), np.load(counts)
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval().float()
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+adata = anndata.AnnData(counts["counts"])
+adata.var_names = counts["genes"].astype(str)
 batch = {name: torch.from_numpy(inputs[name]) for name in inputs.files}
 with torch.no_grad():
-    np.save(sys.argv[3], model(**batch).pooler_output.numpy())
+    golden, cells = model(**batch).pooler_output.numpy(), model(**processor(adata)).pooler_output.numpy()
+np.savez(output, golden=golden, cells=cells)
 """
+# Genes of the two made-up cells that go the whole way.
+_CELL_GENES = 40
 
 
 class GoldenMismatchError(RuntimeError):
@@ -91,15 +99,24 @@ def write_model_folder(
         for name, text in files.items():
             replace_text(temporary / name, text)
         if verify:
-            verify_model_folder(temporary, golden, what=f"{folder} reloaded")
+            verify_model_folder(temporary, golden, pair=(model, processor), what=f"{folder} reloaded")
 
 
-def verify_model_folder(folder: str | os.PathLike[str], golden: Golden | None = None, *, what: str = "") -> float:
-    """Load a folder by ``AutoModel`` in a fresh process, with the code in it, and compare its outputs.
+def verify_model_folder(
+    folder: str | os.PathLike[str],
+    golden: Golden | None = None,
+    *,
+    pair: tuple[Tx1Model, Tx1Processor] | None = None,
+    what: str = "",
+) -> float:
+    """Load a folder by the Auto classes in a fresh process, with the code in it, and compare its outputs.
+
+    Two made-up cells go through its processor as well, so that a vocabulary that was cut short is noticed.
 
     Args:
         folder: An exported folder.
         golden: What it should give; its own golden vectors when left out.
+        pair: The model and processor that it was written from; loaded from the folder when left out.
         what: What to call the folder in a message; its path when left out.
 
     Returns:
@@ -111,14 +128,37 @@ def verify_model_folder(folder: str | os.PathLike[str], golden: Golden | None = 
     """
     golden, what = golden or read_golden(folder), what or str(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        inputs, output = Path(scratch) / "inputs.npz", Path(scratch) / "output.npy"
+        inputs, counts, output = (Path(scratch) / f"{name}.npz" for name in ("inputs", "counts", "output"))
         np.savez(inputs, **golden.batch)
-        command = [sys.executable, "-c", _READER, str(Path(folder).resolve()), str(inputs), str(output)]
+        expected = _made_up_cells(*(pair or _load(folder, what)), counts)
+        command = [sys.executable, "-c", _READER, *map(str, (Path(folder).resolve(), inputs, counts, output))]
         environment = _clean_environment(scratch)
         done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise GoldenMismatchError(f"{what} does not load in a fresh process:\n{done.stderr[-2000:]}")
-        return require_equal(np.load(output), golden.outputs, what)
+        with np.load(output) as found:
+            require_equal(found["cells"], expected, f"{what}, from counts through its processor,")
+            return require_equal(found["golden"], golden.outputs, what)
+
+
+def _load(folder: str | os.PathLike[str], what: str) -> tuple[Tx1Model, Tx1Processor]:
+    try:
+        return Tx1Model.from_pretrained(folder).eval(), Tx1Processor.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise GoldenMismatchError(f"{what} does not load: {error}") from error
+
+
+def _made_up_cells(model: Tx1Model, processor: Tx1Processor, path: Path) -> NDArray[np.float32]:
+    """Write two cells' counts for the fresh process; return what the model gives for them, (2, e)."""
+    tokens = processor.vocab.tokens
+    # The last ones: they are the first to be missing from a vocabulary that was cut short.
+    genes = sorted((token for token in tokens if not token.startswith("<")), key=tokens.__getitem__)[-_CELL_GENES:]
+    counts = np.random.default_rng(1).poisson(2.0, (2, len(genes))).astype(np.float32)
+    # None of them may be empty.
+    counts[:, 0] += 1
+    np.savez(path, counts=counts, genes=np.array(genes))
+    batch = processor.pad(processor.encode_rows(counts, processor.vocab.gene_tokens(genes)))
+    return golden_vectors(model, {name: tensor.numpy() for name, tensor in batch.items()}).outputs
 
 
 def require_equal(found: NDArray, expected: NDArray, what: str) -> float:

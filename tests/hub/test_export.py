@@ -1,6 +1,8 @@
 """Exported folders: whole or absent, the same model without this package, and the golden vectors that prove it."""
 
+import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -153,3 +155,29 @@ def test_a_damaged_file_says_what_to_do(tmp_path):
     (tmp_path / "golden.json").write_text('{"inputs": {}}')
     with pytest.raises(ValueError, match="expected inputs and pooler_output, found damaged .* delete the file"):
         read_golden(tmp_path)
+
+
+def test_a_vocabulary_that_was_cut_short_is_noticed(tmp_path, student, monkeypatch):
+    model, processor = student
+    save = Tx1Processor.save_pretrained
+
+    def cut(self, folder):
+        paths = save(self, folder)
+        (folder / "vocab.json").write_text(json.dumps(dict(list(self.vocab.tokens.items())[:20])))
+        return paths
+
+    monkeypatch.setattr(Tx1Processor, "save_pretrained", cut)
+    with pytest.raises(GoldenMismatchError, match="from counts through its processor|does not load"):
+        write_model_folder(model, processor, tmp_path / "hf", verify=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_the_folder_follows_the_umask(tmp_path, student, mask, file_mode, folder_mode):
+    before = os.umask(mask)
+    try:
+        write_model_folder(*student, tmp_path / "hf")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "hf").stat().st_mode) == folder_mode
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "hf").iterdir()} == {file_mode}

@@ -1,0 +1,117 @@
+"""A warning shot: a run that is told to end writes a checkpoint after its batch and ends with a code of its own."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+import torch
+from composer.callbacks import CheckpointSaver
+from composer.core import Event, State
+from composer.utils import dist
+
+log = logging.getLogger(__name__)
+
+# What Slurm and clouds with spot machines send before they take a machine away.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# EX_TEMPFAIL of sysexits.h: the same command, given again, will carry on.
+EXIT_CODE = 75
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+class RunInterrupted(SystemExit):
+    """Ends a run that was told to; leaves with ``EXIT_CODE`` unless it is caught."""
+
+    def __init__(self, message: str):
+        super().__init__(EXIT_CODE)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Interruption:
+    """Watches for signals while a run trains.
+
+    Attributes:
+        received: Number of the signal that this process got, 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, object] = {}
+        self._saved_at: int | None = None
+
+    def watch(self) -> None:
+        """Take the signals from now on; a second one ends the process at once."""
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._receive)
+        # Workers that load data inherit handlers by forking, and must end when they are told to.
+        os.register_at_fork(after_in_child=_default_handlers)
+
+    def unwatch(self) -> None:
+        """Give the signals back."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
+
+    def run_event(self, event: Event, state: State) -> None:
+        """After a batch: have the checkpoint written. At the next event after that: end the run.
+
+        Raises:
+            RunInterrupted: In all processes alike, once the checkpoint is there.
+        """
+        if event == Event.BATCH_CHECKPOINT:
+            self._save_if_told(state)
+        elif self._saved_at is not None:
+            raise RunInterrupted(self._message(state))
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.received = number
+        # Not the log: its lock may be in the hands of the very code that the signal interrupted.
+        os.write(2, f"{signal.Signals(number).name}: ending after this batch; send it again to end at once\n".encode())
+
+    def _save_if_told(self, state):
+        # A signal may reach one process alone, or two of them on either side of a batch.
+        told = torch.tensor([self.received])
+        dist.all_reduce(told, reduce_operation="MAX")
+        elapsed = state.get_elapsed_duration()
+        if not told.item() or (elapsed is not None and elapsed >= 1.0):
+            return
+        self.received, self._saved_at = int(told), state.timestamp.batch.value
+        for saver in _savers(state):
+            # It comes after this callback, and saves in this very event.
+            saver.save_interval = lambda state, event: True
+
+    def _message(self, state):
+        name, batch = signal.Signals(self.received).name, self._saved_at
+        folders = [saver.folder for saver in _savers(state)]
+        if not folders:
+            return f"{name}: the run ended after batch {batch}; it has no save_folder, so nothing of it is kept"
+        return (
+            f"{name}: the run ended after batch {batch}, and its checkpoint is in {folders[0]}; the same command "
+            "carries on from it"
+        )
+
+
+def end_with_launcher() -> None:
+    """Have this process told to end when the launcher that started it is gone; only Linux can do that.
+
+    A killed launcher would leave processes behind that train on, and collide with the next start of the run.
+    """
+    if sys.platform == "linux" and "LOCAL_WORLD_SIZE" in os.environ:
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _savers(state):
+    return [callback for callback in state.callbacks if isinstance(callback, CheckpointSaver)]
+
+
+def _default_handlers():
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
