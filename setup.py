@@ -59,10 +59,10 @@ setup(
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],
         "llmfoundry_models": ["tahoe_distill = tahoe_distill.training.model:TahoeDistillModel"],
         "llmfoundry_dataloaders": ["tahoe_mds = tahoe_distill.training.dataloader:build_tahoe_mds_dataloader"],
-        "llmfoundry_callbacks": ["distillation = tahoe_distill.training.callbacks.distillation:DistillationCallback"],
         "llmfoundry_loggers": ["file_logger = tahoe_distill.training.callbacks.file_logger:RunFileLogger"],
         "llmfoundry_callbacks_with_config": [
-            "hf_student = tahoe_distill.training.callbacks.hf_student:HFStudentCallback"
+            "distillation = tahoe_distill.training.callbacks.distillation:DistillationCallback",
+            "hf_student = tahoe_distill.training.callbacks.hf_student:HFStudentCallback",
         ],
     },
     classifiers=[

@@ -213,7 +213,7 @@ class Step:
             device_train_microbatch_size=args.batch,
             precision=args.precision,
             algorithms=[GradientClipping(clipping_type="norm", clipping_threshold=1.0)],
-            callbacks=[DistillationCallback(), self.clock],
+            callbacks=[DistillationCallback({}), self.clock],
             progress_bar=False,
             accumulate_train_batch_on_tokens=False,
             seed=1,

@@ -84,7 +84,7 @@ def sync_names(folder: str | os.PathLike[str]) -> None:
         _sync_one(Path(folder))
 
 
-def _sync_one(path):
+def _sync_one(path: Path) -> None:
     if path.is_symlink():
         return
     place = os.open(path, os.O_RDONLY)
@@ -94,7 +94,7 @@ def _sync_one(path):
         os.close(place)
 
 
-def _umask():
+def _umask() -> int:
     """This process's umask; asking for it by setting it would show in other threads."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

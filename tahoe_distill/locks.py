@@ -96,7 +96,7 @@ def holder_of(folder: str | os.PathLike[str]) -> Holder | None:
     return _read(Path(folder) / LOCK_FILE)
 
 
-def _take(path, mine):
+def _take(path: Path, mine: Holder) -> None:
     draft = path.with_name(f"{path.name}.{mine.pid}")
     try:
         draft.write_text(json.dumps(dataclasses.asdict(mine)) + "\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def _take(path, mine):
     raise FolderInUseError(f"{path.parent} changes hands all the time; several starts seem to fight for it, keep one")
 
 
-def _make_way(path):
+def _make_way(path: Path) -> None:
     """Remove the lock of a process that is gone.
 
     Raises:
@@ -135,7 +135,7 @@ def _make_way(path):
     path.unlink(missing_ok=True)
 
 
-def _link(draft, path):
+def _link(draft: Path, path: Path) -> None:
     """Give the lock its name, whole or not at all, and only where there is none."""
     try:
         os.link(draft, path)
@@ -148,7 +148,7 @@ def _link(draft, path):
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder):
+def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep the others of this machine from removing a lock; without it, one could remove what another just took."""
     place = os.open(folder, os.O_RDONLY)
     try:
@@ -158,14 +158,14 @@ def _one_at_a_time(folder):
         os.close(place)
 
 
-def _read(path):
+def _read(path: Path) -> Holder | None:
     try:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _machine():
+def _machine() -> str:
     """What tells machines, their boots, and the process spaces of containers apart."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def _machine():
     return " ".join(parts)
 
 
-def _started(pid):
+def _started(pid: int) -> int:
     """When a process started, in ticks since boot; 0 where there is none, or where the system does not say."""
     try:
         # Field 22, counted behind the name in brackets, which may hold spaces.

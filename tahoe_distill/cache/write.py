@@ -17,6 +17,7 @@ from tahoe_distill.data.collating.collator import Sample, Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, merged_index, take_entries
 from tahoe_distill.files import replace_text
+from tahoe_distill.locks import LOCK_FILE
 from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.objectives import Outputs
 
@@ -142,13 +143,26 @@ def begin(folder: str | os.PathLike[str], record: CacheRecord, processor: Tx1Pro
                 f"{folder} holds a cache of another teacher, collator, objectives or cells ({found.fingerprint[:12]}, "
                 f"this one is {record.fingerprint[:12]}); choose another folder, or remove it"
             )
+        if name == PARTIAL_FILE:
+            _begin_files(folder, processor)
         return name == PARTIAL_FILE
-    if os.path.isdir(folder) and os.listdir(folder):
-        raise FileExistsError(f"{folder} holds other things than a teacher cache; choose another folder")
+    os.makedirs(folder, exist_ok=True)
+    # A kill may have come before the record had its name.
+    strays = sorted(set(os.listdir(folder)) - {LOCK_FILE, f"{PARTIAL_FILE}.new"})
+    if strays:
+        raise FileExistsError(
+            f"{folder} holds other things than a teacher cache ({', '.join(strays[:3])}); choose another folder"
+        )
+    # First of all: whatever stands in the folder from here on is that of a cache to be carried on.
+    record.save(os.path.join(folder, PARTIAL_FILE))
+    _begin_files(folder, processor)
+    return True
+
+
+def _begin_files(folder: str | os.PathLike[str], processor: Tx1Processor) -> None:
+    """What a cache has before its parts; written again where a kill may have left half of it."""
     os.makedirs(os.path.join(folder, "done"), exist_ok=True)
     processor.save_pretrained(folder)
-    record.save(os.path.join(folder, PARTIAL_FILE))
-    return True
 
 
 def write_parts(

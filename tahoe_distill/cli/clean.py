@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> None:
         print(f"{len(free)} of {len(found)} can go, {total}: tahoe-distill clean {args.folder} --yes")
 
 
-def _megabytes(count):
+def _megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"

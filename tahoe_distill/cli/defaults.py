@@ -126,4 +126,9 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-DEFAULTS = (step_callback, cached_loaders, microbatch)
+def quiet_config(run: "DictConfig") -> list[str]:
+    """No print of the whole configuration from each process; loggers get it from the callback ``distillation``."""
+    return [] if "log_config" in run else ["log_config=false"]
+
+
+DEFAULTS = (step_callback, cached_loaders, microbatch, quiet_config)

@@ -4,23 +4,31 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from tahoe_distill.cli.defaults import merge, with_defaults
-from tahoe_distill.training.resume.preflight import prepare_run
+from tahoe_distill.cli.errors import is_expected, paragraph
+from tahoe_distill.locks import held
+from tahoe_distill.settings import plain
+from tahoe_distill.training.resume.preflight import EXIT_CODE, SaveSettings, end_with_launcher, prepare_run
+from tahoe_distill.training.run_config import check_run
 
 # What Composer says about a checkpoint at the end of its run, which is no failure here.
 _NOTHING_LEFT = "No training would occur."
 # What a wrong config or teacher raises; anything else keeps its traceback.
 _INPUT_ERRORS = (ValueError, OSError, ImportError, KeyError, TypeError)
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-def parse(argv: Sequence[str] | None = None) -> tuple[str, list[str]]:
-    """The config path and the ``key=value`` overrides.
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments: ``config``, its ``overrides`` (``key=value``), ``check`` and ``traceback``.
 
     Raises:
         SystemExit: Where no config was given.
@@ -32,14 +40,15 @@ def parse(argv: Sequence[str] | None = None) -> tuple[str, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-f", "--file", dest="config", help="the run's YAML")
+    parser.add_argument("--check", action="store_true", help="resolve the configuration and refuse it, or end")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
     args = parser.parse_intermixed_args(argv)
-    overrides = list(args.overrides)
-    if args.config is None and overrides and "=" not in overrides[0]:
-        args.config = overrides.pop(0)
+    if args.config is None and args.overrides and "=" not in args.overrides[0]:
+        args.config = args.overrides.pop(0)
     if args.config is None:
         parser.error("no config given; expected -f CONFIG, such as -f configs/quickstart.yaml")
-    return args.config, overrides
+    return args
 
 
 def check(path: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -67,44 +76,84 @@ def check(path: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run it; a problem with the input ends in one paragraph on stderr and exit code 1.
+    """Run it; a problem ends in one paragraph on stderr and exit code 1, the traceback behind ``--traceback``.
 
-    A run that had ended and is started again says so and ends well.
+    A run that had ended and is started again says so and ends well. One that was told to end (SIGTERM, SIGUSR1) leaves
+    with exit code 75.
     """
-    path, overrides = parse(argv)
+    args = parse(argv)
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
-    with _one_paragraph(*_INPUT_ERRORS):
-        content = check(path, overrides)
-        overrides = with_defaults(content, overrides)
+    with _one_paragraph(args.traceback, _INPUT_ERRORS):
+        content = check(args.config, args.overrides)
+        overrides = with_defaults(content, args.overrides)
         run = merge(content, overrides)
+        check_run(run, args.config)
         show_log(run)
-        prepare_run(run)
-        # Imported here: a config that cannot work is told at once, and not after seconds of imports.
+        end_with_launcher()
+        with _told_to_end(), _folder_held(run):
+            prepare_run(run)
+            _train(args, overrides, run)
+
+
+def _train(args: argparse.Namespace, overrides: list[str], run: Mapping[str, Any]) -> None:
+    # Imported here: a config that cannot work is told at once, and not after seconds of imports.
+    with warnings.catch_warnings():
+        # What libraries say of each other at import is nothing that a user of this one can mend.
+        warnings.simplefilter("ignore")
         from llmfoundry.command_utils.train import train_from_yaml
 
         from tahoe_distill.data import ShardError
         from tahoe_distill.hub.export import GoldenMismatchError
+        from tahoe_distill.training.callbacks.run_report import end_lines
+        from tahoe_distill.training.whole_check import check_names, check_whole_run
 
-    with _one_paragraph(*_INPUT_ERRORS, ShardError, GoldenMismatchError):
-        train_from_yaml(path, overrides)
+    with _one_paragraph(args.traceback, (*_INPUT_ERRORS, ShardError, GoldenMismatchError)):
+        if args.check:
+            print(check_whole_run(plain(run)), flush=True)
+            return
+        check_names(plain(run))
+        started = time.monotonic()
+        trainer = train_from_yaml(args.config, overrides)
+        if os.environ.get("RANK", "0") == "0":
+            print(end_lines(trainer.state, plain(run), time.monotonic() - started), flush=True)
 
 
 @contextlib.contextmanager
-def _one_paragraph(*errors: type[Exception]) -> Iterator[None]:
-    """Tell these errors as a user's own and end the process with 1; tell the end of a run that had ended, and go on."""
+def _one_paragraph(traceback: bool, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Tell these errors, and those known by their text, in a paragraph; tell the end of a run that had ended, go on."""
     try:
         yield
-    except errors as error:
+    except Exception as error:
         if _NOTHING_LEFT in str(error):
             print(f"distill: {_ended(error)}", flush=True)
             return
-        if os.environ.get("TAHOE_DISTILL_TRACEBACK"):
+        if traceback or os.environ.get("TAHOE_DISTILL_TRACEBACK") or not is_expected(error, errors):
             raise
-        message = f"missing key {error}" if isinstance(error, KeyError) else error
-        hint = "(set TAHOE_DISTILL_TRACEBACK=1 for the traceback)"
-        print(f"distill: error: {message}\n{hint}", file=sys.stderr, flush=True)
+        print(f"distill: error: {paragraph(error)}\n(--traceback shows the rest)", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Before there is a batch to end after, a signal ends the process by the same code, its folder given back."""
+    before = {number: signal.signal(number, lambda *_: sys.exit(EXIT_CODE)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _folder_held(run: Mapping[str, Any]) -> Iterator[None]:
+    """Keep another run out of this one's save_folder; its first process does so for all."""
+    settings = SaveSettings.from_config(run)
+    if settings.folder is None or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with held(settings.folder, f"the run {settings.run_name or 'without a name'}"):
+        yield
 
 
 def show_log(run: Mapping[str, Any]) -> None:
@@ -116,6 +165,14 @@ def show_log(run: Mapping[str, Any]) -> None:
     level = run.get("python_log_level", "debug")
     if level is not None:
         logging.getLogger("tahoe_distill").setLevel(str(level).upper())
+    # The run's own report is shown at any level, and as it is.
+    report = logging.getLogger("tahoe_distill.run")
+    report.setLevel(logging.INFO)
+    report.propagate = False
+    if not report.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        report.addHandler(handler)
 
 
 def _ended(error: Exception) -> str:

@@ -41,7 +41,7 @@ def is_expected(error: BaseException, kinds: tuple[type[BaseException], ...]) ->
     return isinstance(error, kinds) or any(re.search(pattern, _message(error)) for pattern, _ in _KNOWN)
 
 
-def _message(error):
+def _message(error: BaseException) -> str:
     worker = _from_worker(str(error))
     if worker is not None:
         return worker
@@ -52,7 +52,7 @@ def _message(error):
     return str(error) or type(error).__name__
 
 
-def _from_worker(text):
+def _from_worker(text: str) -> str | None:
     """The message of an error that a loader's worker raised, without the traceback that PyTorch puts around it."""
     if not text.startswith("Caught ") or "Original Traceback" not in text:
         return None
@@ -61,5 +61,5 @@ def _from_worker(text):
     return raised.partition(": ")[2].strip() or raised.strip()
 
 
-def _first_line(text):
+def _first_line(text: str) -> str:
     return text.strip().splitlines()[0][:300]

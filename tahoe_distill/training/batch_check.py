@@ -24,6 +24,7 @@ def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loade
         ValueError: With what is missing, who needs it, and the setting to change.
     """
     for where, loader in {"train_loader": train_loader, **eval_loaders}.items():
+        _check_batches(loader, where)
         collator = getattr(loader, "collate_fn", None)
         if not isinstance(collator, (CachedCollator, Tx1Collator)):
             continue
@@ -36,6 +37,21 @@ def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loade
         if model.teacher is not None:
             model.teacher.check_loader(collator, columns, where=where)
             _check_means(model, model.teacher, settings, where)
+
+
+def _check_batches(loader: DataLoader, where: str) -> None:
+    """Refuse a loader that gives no batch: it would train nothing, for ever or for no time at all, or score 0.0."""
+    if not hasattr(loader, "__len__") or len(loader):
+        return
+    dataset: Any = loader.dataset
+    cells = len(dataset)
+    if not cells:
+        raise ValueError(f"{where} has no cells for this process: prepare more, or use fewer processes")
+    setting = "global_train_batch_size" if where == "train_loader" else "device_eval_batch_size"
+    raise ValueError(
+        f"{where} gives no batch: it has {cells:,} cells a process, a batch is of {loader.batch_size:,}, and drop_last "
+        f"leaves out what is not full; lower {setting} to {cells:,} or less a process, or set {where}.drop_last: false"
+    )
 
 
 def _check_tokens(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:

@@ -18,6 +18,7 @@ from tahoe_distill.cache.read import NEVER
 from tahoe_distill.cache.record import PRECISIONS, STORABLE, CacheRecord
 from tahoe_distill.cache.write import Split, begin, finish, make_record, write_parts
 from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.locks import held
 from tahoe_distill.objectives import Outputs
 from tahoe_distill.settings import plain
 from tahoe_distill.training.dataloader import read_sections
@@ -75,23 +76,40 @@ def write_cache(
         sees_masks=model.teacher_sees_masks,
         precision=precision,
     )
-    left = on_rank_zero(lambda: begin(folder, record, teacher.processor), "process 0 failed")
-    if not left:
-        log.warning("%s is whole already; nothing to do", folder)
-        return record
-    forward = _TeacherForward(
-        teacher, frozenset(stored), sees_masks=record.sees_masks, device=device, precision=config.get("precision")
-    )
+    with contextlib.ExitStack() as stack:
+
+        def take() -> bool:
+            stack.enter_context(held(folder, "the writing of a teacher cache"))
+            return begin(folder, record, teacher.processor)
+
+        if not on_rank_zero(take, "process 0 failed"):
+            log.warning("%s is whole already; nothing to do", folder)
+            return record
+        forward = _TeacherForward(
+            teacher, frozenset(stored), sees_masks=record.sees_masks, device=device, precision=config.get("precision")
+        )
+        _write_share(folder, splits, forward, record=record, progress=progress)
+        # The index lists the parts of all.
+        dist.barrier()
+        on_rank_zero(lambda: finish(folder, splits), "process 0 failed")
+    return record
+
+
+def _write_share(
+    folder: str | os.PathLike[str],
+    splits: Sequence[Split],
+    forward: "_TeacherForward",
+    *,
+    record: CacheRecord,
+    progress: bool,
+) -> None:
+    """Write the parts of all splits that fall to this process."""
     rank = dist.get_global_rank()
     for split in splits:
         parts = split.share(rank, dist.get_world_size())
         cells = sum(len(part.numbers) for part in parts)
         with tqdm(total=cells, unit=" cells", desc=split.name, disable=not progress or rank > 0) as bar:
             write_parts(folder, split, parts, forward=forward, record=record, progress=bar.update)
-    # The index lists the parts of all.
-    dist.barrier()
-    on_rank_zero(lambda: finish(folder, splits), "process 0 failed")
-    return record
 
 
 def _resolved(config: Any) -> Any:

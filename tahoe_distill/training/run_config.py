@@ -44,13 +44,13 @@ def check_run(run: Mapping, where: str) -> None:
         raise RunConfigError(f"{where} cannot be run:{lines}")
 
 
-def _missing(run):
+def _missing(run: Mapping[str, Any]) -> Iterator[str]:
     for key, expected in REQUIRED.items():
         if key not in run:
             yield f"{key} is missing; expected {expected}"
 
 
-def _wrong(run) -> Iterator[str]:
+def _wrong(run: Mapping[str, Any]) -> Iterator[str]:
     for path, check in _CHECKS.items():
         for name, value in _found(run, path):
             problem = check(value)
@@ -58,7 +58,7 @@ def _wrong(run) -> Iterator[str]:
                 yield f"{name}: found {value!r}, expected {problem}"
 
 
-def _found(section, path, name=""):
+def _found(section: Any, path: str, name: str = "") -> Iterator[tuple[str, Any]]:
     """``(full name, value)`` of what a dotted path leads to; in a list of sections, of each."""
     if isinstance(section, list):
         for number, item in enumerate(section):
@@ -74,34 +74,34 @@ def _found(section, path, name=""):
         yield full, section[key]
 
 
-def _section(value):
+def _section(value: Any) -> str | None:
     return None if isinstance(value, dict) else "a section with keys of its own"
 
 
-def _some_objectives(value):
+def _some_objectives(value: Any) -> str | None:
     return None if isinstance(value, dict) and value else "at least one objective, such as {cosine: 1.0}"
 
 
-def _switch(value):
+def _switch(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
 def _whole(least: int) -> Check:
-    def check(value):
+    def check(value: Any) -> str | None:
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
         return None if fits else f"a whole number, {least} or more"
 
     return check
 
 
-def _microbatch(value):
+def _microbatch(value: Any) -> str | None:
     return None if value == "auto" or _whole(1)(value) is None else "a whole number, 1 or more, or auto"
 
 
 def _number(low: float, high: float = float("inf"), *, above: bool = False) -> Check:
     limits = f"{'above' if above else 'from'} {low:g}" + ("" if high == float("inf") else f" to {high:g}")
 
-    def check(value):
+    def check(value: Any) -> str | None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         fits = number and (low < value if above else low <= value) and value <= high
         # YAML reads 1e-3 as text: it wants a decimal point.
@@ -111,7 +111,7 @@ def _number(low: float, high: float = float("inf"), *, above: bool = False) -> C
     return check
 
 
-def _shares(value):
+def _shares(value: Any) -> str | None:
     values = value if isinstance(value, list) else [value]
     inside = _number(0.0, 1.0, above=True)
     fits = bool(values) and all(inside(one) is None and one < 1 for one in values)
@@ -121,7 +121,7 @@ def _shares(value):
 def _duration(*, least: float = 0.0, above: bool = False, parts: bool = True) -> Check:
     example = "such as 20000ba or 3ep" if not parts else "such as 500ba, 1ep or 1dur"
 
-    def check(value):
+    def check(value: Any) -> str | None:
         found = _TIME.fullmatch(str(value))
         if found is None:
             return f"a number with its unit, {_UNITS}, {example}"
@@ -134,12 +134,12 @@ def _duration(*, least: float = 0.0, above: bool = False, parts: bool = True) ->
     return check
 
 
-def _interval(value):
+def _interval(value: Any) -> str | None:
     """Composer takes plain numbers here, for epochs; 0 means never."""
     return None if isinstance(value, int) and not isinstance(value, bool) else _duration()(value)
 
 
-def _steps(value):
+def _steps(value: Any) -> str | None:
     return None if isinstance(value, int) and not isinstance(value, bool) else _duration(above=True)(value)
 
 

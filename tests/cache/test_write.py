@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tahoe_distill.cache.record import CacheRecord
+from tahoe_distill.locks import FolderInUseError, held
+from tahoe_distill.models import Tx1Processor
 from tahoe_distill.training import caching
 from tahoe_distill.training.caching import write_cache
 from tests.helpers.cached import EVERYTHING, model
@@ -64,6 +67,29 @@ def test_a_folder_with_other_things_is_refused(tmp_path, config):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds other things than a teacher cache"):
         write_cache(config(), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("moment", ["record", "processor"])
+def test_a_cache_that_was_killed_in_its_first_moment_is_carried_on(tmp_path, config, monkeypatch, moment):
+    where = {"record": (CacheRecord, "save"), "processor": (Tx1Processor, "save_pretrained")}[moment]
+    with monkeypatch.context() as patch:
+
+        def die(*_, **__):
+            raise KeyboardInterrupt
+
+        patch.setattr(*where, die)
+        with pytest.raises(KeyboardInterrupt):
+            write_cache(config(), tmp_path / "cache", progress=False)
+    if moment == "record":
+        (tmp_path / "cache" / "cache.partial.json.new").write_text("{")
+    write_cache(config(), tmp_path / "cache", progress=False)
+    write_cache(config(), tmp_path / "whole", progress=False)
+    assert content(tmp_path / "cache") == content(tmp_path / "whole")
+
+
+def test_a_cache_that_another_process_writes_is_left_alone(tmp_path, config):
+    with held(tmp_path / "cache", "another"), pytest.raises(FolderInUseError, match="is held by another"):
+        write_cache(config(), tmp_path / "cache", progress=False)
 
 
 def test_outputs_beyond_half_precision_are_refused(tmp_path, config, monkeypatch):

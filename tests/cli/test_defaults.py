@@ -7,7 +7,7 @@ import pytest
 from tahoe_distill.cli import defaults
 from tahoe_distill.cli.defaults import merge, with_defaults
 
-QUIET = {"callbacks": {"distillation": {}}}
+QUIET = {"callbacks": {"distillation": {}}, "log_config": True}
 AUTO = {**QUIET, "global_train_batch_size": 32, "device_train_microbatch_size": "auto"}
 
 
@@ -22,11 +22,16 @@ def machine(monkeypatch):
 
 
 def test_the_step_callback_is_added_once():
-    assert with_defaults({}, ["a=1"]) == ["a=1", "callbacks.distillation={}"]
-    assert with_defaults({"callbacks": None}, []) == ["callbacks.distillation={}"]
-    assert with_defaults({"callbacks": {"distillation": {"log_schedules": False}}}, ["a=1"]) == ["a=1"]
+    log = {"log_config": True}
+    assert with_defaults(log, ["a=1"]) == ["a=1", "callbacks.distillation={}"]
+    assert with_defaults({**log, "callbacks": None}, []) == ["callbacks.distillation={}"]
+    assert with_defaults({**log, "callbacks": {"distillation": {"log_schedules": False}}}, ["a=1"]) == ["a=1"]
     override = ["callbacks.distillation.log_schedules=false"]
-    assert with_defaults({}, override) == override
+    assert with_defaults(log, override) == override
+
+
+def test_the_configuration_is_not_printed_unless_it_is_asked_for():
+    assert with_defaults({"callbacks": {"distillation": {}}}, []) == ["log_config=false"]
 
 
 @pytest.mark.parametrize(("processes", "device_batch"), [(1, 32), (2, 16)])

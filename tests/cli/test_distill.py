@@ -9,7 +9,8 @@ from tahoe_distill.cli.distill import check, main, parse, show_log
 
 @pytest.mark.parametrize("arguments", [["-f", "a.yaml", "x=1"], ["a.yaml", "x=1"], ["x=1", "-f", "a.yaml"]])
 def test_config_by_flag_or_position(arguments):
-    assert parse(arguments) == ("a.yaml", ["x=1"])
+    args = parse(arguments)
+    assert (args.config, args.overrides) == ("a.yaml", ["x=1"])
 
 
 def test_no_config_is_an_error(capsys):

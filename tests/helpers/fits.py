@@ -15,7 +15,7 @@ def fit(model, batches, *callbacks, **settings):
         model=model,
         train_dataloader=DataLoader(batches, batch_size=None),
         max_duration=f"{len(batches)}ba",
-        callbacks=[DistillationCallback(), *callbacks],
+        callbacks=[DistillationCallback({}), *callbacks],
         device="cpu",
         device_train_microbatch_size=4,
         progress_bar=False,

@@ -1,35 +1,54 @@
 """The callback `distillation`: what every training step of this project needs besides the loss."""
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from composer.core import Callback, Event, State
+from composer.core import Event, State
 from composer.loggers import Logger
 from composer.utils import dist, reproducibility
+from llmfoundry.interfaces import CallbackWithConfig
 
+from tahoe_distill.settings import plain
 from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
 from tahoe_distill.training.callbacks.parameter_groups import group_parameters
+from tahoe_distill.training.callbacks.run_report import RunReport
 from tahoe_distill.training.model import TahoeDistillModel
+from tahoe_distill.training.rank_zero import on_rank_zero
+from tahoe_distill.training.resume.configuration import differences, require_same_run
+from tahoe_distill.training.resume.interruption import Interruption
+from tahoe_distill.training.resume.preflight import checkpoint_to_resume
 
 log = logging.getLogger(__name__)
 
 
-class DistillationCallback(Callback):
+class DistillationCallback(CallbackWithConfig):
     """Groups the parameters, steps the schedules, seeds each batch, and stops a run that cannot come to good.
 
     Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
     Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
 
+    A run that is told to end (SIGTERM, SIGUSR1) writes a checkpoint first. One that carries on from a checkpoint is
+    held to the student, the objectives and the data that it was written with.
+
     Args:
+        train_config: The run's configuration, handed in by llm-foundry and kept in its checkpoints.
         log_schedules: Log the scheduled values of each batch under ``schedule/``.
+        resume_anyway: Settings, or beginnings of their names, that may differ from those of the checkpoint.
     """
 
-    def __init__(self, log_schedules: bool = True):
+    def __init__(
+        self, train_config: Mapping[str, Any], *, log_schedules: bool = True, resume_anyway: Sequence[str] = ()
+    ):
+        self.config = plain(train_config)
+        self.resume_anyway = list(resume_anyway)
         self.log_schedules = log_schedules
+        self.interruption = Interruption()
+        self.report = RunReport()
         self.checked_gradients = False
         # Made at INIT, when the other callbacks are there.
         self.stopping: StoppingMemory
@@ -37,16 +56,27 @@ class DistillationCallback(Callback):
 
     def run_event(self, event: Event, state: State, logger: Logger) -> None:
         """Dispatch by event."""
+        self.interruption.run_event(event, state)
         if event == Event.BATCH_START:
             self._start_batch(state, logger)
         elif event == Event.INIT:
             self._prepare(state)
+            if self.config.get("loggers"):
+                logger.log_hyperparameters(self.config)
         elif event == Event.AFTER_LOAD:
             self.stopping.check(state)
         elif event == Event.FIT_START:
             _check_loaders(state)
             self.stopping.start(state)
             self.shape.start(state)
+            self.report.start(state, self.config)
+            self.interruption.watch()
+        elif event == Event.BATCH_END:
+            self.report.batch(state)
+        elif event == Event.EVAL_AFTER_ALL:
+            self.report.evaluation(state)
+        elif event == Event.FIT_END:
+            self.interruption.unwatch()
         elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
             self.stopping.note(state)
         elif event == Event.AFTER_LOSS:
@@ -57,7 +87,11 @@ class DistillationCallback(Callback):
 
     def state_dict(self) -> dict[str, str]:
         """What the early stoppers know and how batches are divided, as texts: a sharded resume needs fixed keys."""
-        return {"stopping": json.dumps(self.stopping.record()), "shape": json.dumps(self.shape.record())}
+        return {
+            "stopping": json.dumps(self.stopping.record()),
+            "shape": json.dumps(self.shape.record()),
+            "config": json.dumps(self.config, default=str),
+        }
 
     def load_state_dict(self, state: Mapping[str, str]) -> None:
         """Give it back."""
@@ -69,10 +103,23 @@ class DistillationCallback(Callback):
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
         self.stopping = StoppingMemory(state)
+        on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")
+
+    def _compare_with_checkpoint(self) -> None:
+        """Say what the run has otherwise than the one it carries on from; refuse what makes another run of it."""
+        saved = checkpoint_to_resume(self.config)
+        before = None if saved is None else saved.configuration()
+        if saved is None or before is None:
+            return
+        found = differences(before, self.config)
+        require_same_run(found, self.resume_anyway, str(saved.path))
+        for difference in found:
+            log.warning("carrying on with another setting: %s", difference)
 
     def _start_batch(self, state: State, logger: Logger) -> None:
         batch = state.timestamp.batch.value
-        reproducibility.seed_all((state.rank_zero_seed + 1_000_003 * batch + dist.get_global_rank()) % 2**32)
+        with _without_word_of_it():
+            reproducibility.seed_all((state.rank_zero_seed + 1_000_003 * batch + dist.get_global_rank()) % 2**32)
         objectives = _model(state).objectives
         elapsed = state.get_elapsed_duration()
         objectives.step(0.0 if elapsed is None else min(float(elapsed), 1.0))
@@ -117,6 +164,18 @@ class BatchShape:
     def restore(self, record: Mapping[str, Any]) -> None:
         """Numbers of the run that wrote the checkpoint."""
         self.before = record
+
+
+@contextlib.contextmanager
+def _without_word_of_it() -> Iterator[None]:
+    """Composer logs every seed, which would be a line a batch."""
+    logger = logging.getLogger(reproducibility.__name__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_loaders(state: State) -> None:

@@ -51,7 +51,7 @@ class RunReport:
         if dist.get_global_rank() == 0:
             log.info("batch %d, evaluation: %s", state.timestamp.batch.value, metrics_text(read_metrics(state)))
 
-    def _progress_line(self, state, seconds):
+    def _progress_line(self, state: State, seconds: float) -> str:
         batch = state.timestamp.batch.value
         pace = (batch - self._first_batch) / seconds
         text = f"batch {batch:,}"
@@ -66,7 +66,7 @@ class RunReport:
 
 def start_line(state: State, config: Mapping[str, Any]) -> str:
     """One paragraph that says what a run is about to do; the arguments are those of :meth:`RunReport.start`."""
-    model = state.model.module if state.is_model_ddp else state.model
+    model: Any = state.model.module if state.is_model_ddp else state.model
     source = config.get("model", {}).get("teacher")
     name = (source.get("source") or source.get("cache")) if hasattr(source, "get") else source
     teacher = "pretraining" if model.teacher is None else f"distilling {name} into"
@@ -126,16 +126,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _loss(state):
-    losses = state.loss if isinstance(state.loss, dict) else {"total": state.loss}
-    total = losses.get("total")
+def _loss(state: State) -> float:
+    losses: Any = state.loss
+    total: Any = losses.get("total") if isinstance(losses, dict) else losses
     return float(total.detach().mean()) if hasattr(total, "detach") else math.nan
 
 
-def _cells(loader):
-    dataset = getattr(loader, "dataset", None)
+def _cells(loader: Any) -> int:
+    dataset: Any = getattr(loader, "dataset", None)
     return getattr(dataset, "size", None) or len(dataset)
 
 
-def _cells_a_batch(state):
+def _cells_a_batch(state: State) -> int:
     return (getattr(state.train_dataloader, "batch_size", None) or 0) * dist.get_world_size()

@@ -4,6 +4,7 @@ Nothing here runs what a checkpoint's pickles name.
 """
 
 import io
+import json
 import os
 import pickle
 import re
@@ -53,6 +54,14 @@ class SavedCheckpoint:
         try:
             return self.read("state", "run_name")
         # A value of another kind on the way, or one that its run's own callbacks made unreadable without running code.
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError):
+            return None
+
+    def configuration(self) -> dict[str, Any] | None:
+        """The configuration of the run that wrote it, or ``None`` where it has none. Only for one that is whole."""
+        try:
+            return json.loads(self.read("state", "callbacks", "DistillationCallback", "config"))
+        # Written before configurations were kept, or without the callback.
         except (OSError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError):
             return None
 

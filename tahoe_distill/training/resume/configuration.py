@@ -107,11 +107,11 @@ def require_same_run(found: Sequence[Difference], anyway: Sequence[str], checkpo
         )
 
 
-def _is_below(key, parents):
+def _is_below(key: str, parents: Sequence[str]) -> bool:
     return any(key == parent or key.startswith((f"{parent}.", f"{parent}[")) for parent in parents)
 
 
-def _flat(value, name="") -> Iterator[tuple[str, Any]]:
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and plain values; an empty section is a value, and None is nothing at all."""
     if isinstance(value, dict) and value:
         for key, item in value.items():

@@ -1,24 +1,22 @@
 """A warning shot: a run that is told to end writes a checkpoint after its batch and ends with a code of its own."""
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 from types import FrameType
+from typing import Any
 
 import torch
 from composer.callbacks import CheckpointSaver
 from composer.core import Event, State
 from composer.utils import dist
 
+from tahoe_distill.training.resume.preflight import EXIT_CODE
+
 log = logging.getLogger(__name__)
 
 # What Slurm and clouds with spot machines send before they take a machine away.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-# EX_TEMPFAIL of sysexits.h: the same command, given again, will carry on.
-EXIT_CODE = 75
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 class RunInterrupted(SystemExit):
@@ -41,7 +39,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.received = 0
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
         self._saved_at: int | None = None
 
     def watch(self) -> None:
@@ -76,7 +74,7 @@ class Interruption:
         # Not the log: its lock may be in the hands of the very code that the signal interrupted.
         os.write(2, f"{signal.Signals(number).name}: ending after this batch; send it again to end at once\n".encode())
 
-    def _save_if_told(self, state):
+    def _save_if_told(self, state: State) -> None:
         # A signal may reach one process alone, or two of them on either side of a batch.
         told = torch.tensor([self.received])
         dist.all_reduce(told, reduce_operation="MAX")
@@ -88,7 +86,7 @@ class Interruption:
             # It comes after this callback, and saves in this very event.
             saver.save_interval = lambda state, event: True
 
-    def _message(self, state):
+    def _message(self, state: State) -> str:
         name, batch = signal.Signals(self.received).name, self._saved_at
         folders = [saver.folder for saver in _savers(state)]
         if not folders:
@@ -99,19 +97,10 @@ class Interruption:
         )
 
 
-def end_with_launcher() -> None:
-    """Have this process told to end when the launcher that started it is gone; only Linux can do that.
-
-    A killed launcher would leave processes behind that train on, and collide with the next start of the run.
-    """
-    if sys.platform == "linux" and "LOCAL_WORLD_SIZE" in os.environ:
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-
-
-def _savers(state):
+def _savers(state: State) -> list[CheckpointSaver]:
     return [callback for callback in state.callbacks if isinstance(callback, CheckpointSaver)]
 
 
-def _default_handlers():
+def _default_handlers() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -85,7 +85,7 @@ def remove_leftovers(leftovers: list[Leftover]) -> int:
     return freed
 
 
-def _in_folder(folder) -> Iterator[Leftover]:
+def _in_folder(folder: Path) -> Iterator[Leftover]:
     for place, names, files in os.walk(folder):
         for name in sorted([*names, *files]):
             path = Path(place, name)
@@ -103,7 +103,7 @@ def _in_folder(folder) -> Iterator[Leftover]:
             yield Leftover(path, what, _size(path), kept)
 
 
-def _kind(name):
+def _kind(name: str) -> tuple[str, bool] | None:
     for patterns, resumable in ((_KINDS, False), (_UNFINISHED, True)):
         for pattern, what in patterns:
             if pattern.fullmatch(name):
@@ -111,7 +111,7 @@ def _kind(name):
     return None
 
 
-def _lock(path):
+def _lock(path: Path) -> Iterator[Leftover]:
     holder: Holder | None = holder_of(path.parent)
     if holder is not None and holder.is_near and holder.is_alive:
         raise RunAliveError(f"{path.parent} is in use by {holder}; wait until it has ended")
@@ -121,7 +121,7 @@ def _lock(path):
     yield Leftover(path, "lock of a process that is gone", _size(path), kept)
 
 
-def _reason_to_wait(path):
+def _reason_to_wait(path: Path) -> str | None:
     try:
         changed = max(entry.lstat().st_mtime for entry in [path, *(path.rglob("*") if path.is_dir() else [])])
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def _reason_to_wait(path):
     return "it changed in the last quarter of an hour" if time.time() - changed < _QUIET_SECONDS else None
 
 
-def _in_shared_memory(folder) -> Iterator[Leftover]:
+def _in_shared_memory(folder: Path) -> Iterator[Leftover]:
     """Blocks of this user's that no process which can be seen has mapped."""
     if not folder.is_dir():
         return
@@ -141,8 +141,8 @@ def _in_shared_memory(folder) -> Iterator[Leftover]:
             yield Leftover(path, "shared memory that no process uses", _size(path), kept)
 
 
-def _mapped_files():
-    mapped = set()
+def _mapped_files() -> set[str]:
+    mapped: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -152,7 +152,7 @@ def _mapped_files():
     return mapped
 
 
-def _size(path):
+def _size(path: Path) -> int:
     try:
         entries = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
         return sum(entry.lstat().st_size for entry in entries if not entry.is_dir())

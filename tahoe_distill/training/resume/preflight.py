@@ -1,18 +1,24 @@
 """What is done before a run starts, so that one which was killed carries on by itself."""
 
+import ctypes
 import logging
 import os
-import shutil
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tahoe_distill.files import remove, sync_names
 from tahoe_distill.training.resume.checkpoint_files import SavedCheckpoint, find_checkpoint, find_checkpoints
 
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+# Of a run that was told to end: EX_TEMPFAIL of sysexits.h, since the same command, given again, carries on.
+EXIT_CODE = 75
+_SET_PARENT_DEATH_SIGNAL = 1
 _SAVE_FILENAME = "ep{epoch}-ba{batch}-rank{rank}.pt"
 
 
@@ -28,6 +34,7 @@ class SaveSettings:
             open.
         resumes: Whether the run carries on from a checkpoint that it finds.
         missing: Settings that resumption needs and the configuration lacks, as ``key: value``.
+        any_run: Whether it may carry on from a checkpoint of a run of another name.
     """
 
     folder: Path | None
@@ -36,6 +43,7 @@ class SaveSettings:
     sharded: bool | None
     resumes: bool
     missing: tuple[str, ...] = ()
+    any_run: bool = False
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], processes: int = 1) -> "SaveSettings":
@@ -52,6 +60,7 @@ class SaveSettings:
             sharded=False if processes == 1 else {"full": False, "sharded": True}.get(kind),
             resumes=bool(config.get("autoresume")),
             missing=tuple(_missing(config, run_name, fsdp)),
+            any_run="run_name" in _resume_anyway(config),
         )
 
 
@@ -78,13 +87,32 @@ def prepare_run(config: Mapping[str, Any]) -> None:
         look_over(settings)
 
 
-def look_over(settings: SaveSettings) -> None:
-    """Point ``latest`` at a whole checkpoint and put aside those that a kill left unfinished.
+def end_with_launcher() -> None:
+    """Have this process told to end when the launcher that started it is gone; only Linux can do that.
 
-    A folder that was not written by this run is left as it is.
+    A killed launcher would leave processes behind that train on, and collide with the next start of the run.
+    """
+    if sys.platform == "linux" and "LOCAL_WORLD_SIZE" in os.environ:
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def checkpoint_to_resume(config: Mapping[str, Any]) -> SavedCheckpoint | None:
+    """The checkpoint that a run will carry on from, ``None`` where there is none or it does not lie on this disk."""
+    settings = SaveSettings.from_config(config, int(os.environ.get("WORLD_SIZE", "1")))
+    if not settings.resumes or settings.folder is None or not _has_our_names(config):
+        return None
+    link = settings.folder / settings.latest
+    return find_checkpoint(settings.folder / os.readlink(link)) if link.is_symlink() else None
+
+
+def look_over(settings: SaveSettings) -> None:
+    """Point ``latest`` at a whole checkpoint and remove those that a kill left unfinished.
+
+    A folder whose link was not made by Composer is left as it is.
 
     Raises:
-        ValueError: When the checkpoint to carry on from is sharded and this run's are not, or the other way round.
+        ValueError: When the checkpoint to carry on from was written by another run, or is sharded and this run's are
+            not, or the other way round.
     """
     folder = settings.folder
     if folder is None:
@@ -97,14 +125,13 @@ def look_over(settings: SaveSettings) -> None:
     problems = {saved: saved.damage() for saved in found}
     linked = find_checkpoint(folder / os.readlink(link)) if link.is_symlink() else None
     chosen = linked if linked and not problems.get(linked) else _newest_whole(problems)
-    if chosen and not _is_of_run(chosen, settings.run_name):
-        return
     if chosen:
+        _check_writer(chosen, settings)
         _check_kind(chosen, settings)
     _link(link, linked, problems.get(linked) if linked else None, chosen)
     for saved, problem in problems.items():
         if problem and (chosen is None or saved.age > chosen.age):
-            _put_aside(saved.path, problem)
+            _remove_unfinished(saved.path, problem)
 
 
 def _newest_whole(problems: Mapping[SavedCheckpoint, str | None]) -> SavedCheckpoint | None:
@@ -119,18 +146,14 @@ def _is_our_link(link: Path) -> bool:
     return not link.exists() or find_checkpoint(link.parent / os.readlink(link)) is not None
 
 
-def _is_of_run(saved: SavedCheckpoint, run_name: str | None) -> bool:
+def _check_writer(saved: SavedCheckpoint, settings: SaveSettings) -> None:
     writer = saved.run_name()
-    if writer is None or run_name is None or writer == run_name:
-        return True
-    log.warning(
-        "%s was written by the run %s; this one, %s, repairs nothing there and may carry on from it: give each run a "
-        "save_folder of its own",
-        saved.path,
-        writer,
-        run_name,
-    )
-    return False
+    if None not in (writer, settings.run_name) and writer != settings.run_name and not settings.any_run:
+        raise ValueError(
+            f"{saved.path} was written by the run {writer}, and this one is {settings.run_name}: it would carry on "
+            "from that run's weights. Give it a save_folder of its own, or, to carry on from them, "
+            f"run_name={writer} or callbacks.distillation.resume_anyway=[run_name]"
+        )
 
 
 def _check_kind(saved: SavedCheckpoint, settings: SaveSettings) -> None:
@@ -160,17 +183,20 @@ def _link(link: Path, linked: SavedCheckpoint | None, problem: str | None, chose
     new = link.with_name(f".{link.name}-{os.getpid()}")
     new.symlink_to(chosen.path.name)
     os.replace(new, link)
+    sync_names(link.parent)
 
 
-def _put_aside(path: Path, problem: str) -> None:
+def _remove_unfinished(path: Path, problem: str) -> None:
+    """Under another name first: half removed, it would look like a checkpoint."""
     aside = path.with_name(path.name + PARTIAL)
-    if aside.is_dir():
-        shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     try:
         os.replace(path, aside)
     except FileNotFoundError:
         return  # Another node was faster.
-    log.warning("%s was not finished when its run ended (%s); it is now %s", path, problem, aside.name)
+    # Kept, it would take the space that the next checkpoint needs: a full disk is what most often breaks one off.
+    remove(aside)
+    log.warning("%s was not finished when its run ended (%s), and was removed", path, problem)
 
 
 def _local_folder(config: Mapping[str, Any], run_name: str | None) -> Path | None:
@@ -178,6 +204,11 @@ def _local_folder(config: Mapping[str, Any], run_name: str | None) -> Path | Non
     if not folder or "://" in folder:
         return None
     return Path(folder.replace("{run_name}", str(run_name)))
+
+
+def _resume_anyway(config: Mapping[str, Any]) -> list[str]:
+    callback = (config.get("callbacks") or {}).get("distillation") or {}
+    return list(callback.get("resume_anyway") or ())
 
 
 def _has_our_names(config: Mapping[str, Any]) -> bool:

@@ -44,37 +44,36 @@ def test_a_folder_in_order_is_left_as_it_is(config, caplog):
     assert prepared(config, caplog) == (before, [])
 
 
-def test_a_newer_unfinished_file_is_put_aside(config, caplog):
+def test_a_newer_unfinished_file_is_removed(config, caplog):
     cut(write_file(Path(config["save_folder"]), 1, 9))
     names, warnings = prepared(config, caplog)
     assert names == {
         "ep0-ba3-rank0.pt": "",
         "ep0-ba6-rank0.pt": "",
-        "ep1-ba9-rank0.pt.partial": "",
         "latest-rank0.pt": "ep0-ba6-rank0.pt",
     }
     assert len(warnings) == 1
     assert "ep1-ba9-rank0.pt was not finished when its run ended (it breaks off after" in warnings[0]
 
 
-def test_a_newer_unfinished_folder_is_put_aside_even_twice(config, caplog, monkeypatch):
+def test_a_newer_unfinished_folder_is_removed(config, caplog, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     folder = Path(config["save_folder"])
     shutil.rmtree(folder)
     write_shards(folder, 0, 3)
     os.symlink("ep0-ba3", folder / "latest-sharded-rank0")
     config["fsdp_config"] = {"state_dict_type": "sharded"}
-    for _ in range(2):
-        (write_shards(folder, 0, 6) / ".metadata").unlink()
-        names, _ = prepared(config, caplog)
-        assert names == {"ep0-ba3": "", "ep0-ba6.partial": "", "latest-sharded-rank0": "ep0-ba3"}
+    (folder / "ep0-ba6.partial").mkdir()
+    (write_shards(folder, 0, 6) / ".metadata").unlink()
+    names, _ = prepared(config, caplog)
+    assert names == {"ep0-ba3": "", "latest-sharded-rank0": "ep0-ba3"}
 
 
 def test_a_truncated_latest_gives_way_to_the_one_before(config, caplog):
     cut(Path(config["save_folder"]) / "ep0-ba6-rank0.pt")
     names, warnings = prepared(config, caplog)
     assert names["latest-rank0.pt"] == "ep0-ba3-rank0.pt"
-    assert "ep0-ba6-rank0.pt.partial" in names
+    assert not any("ep0-ba6" in name for name in names)
     assert "carrying on from ep0-ba3-rank0.pt" in warnings[0]
 
 
@@ -98,14 +97,13 @@ def test_without_a_whole_checkpoint_the_run_starts_from_the_beginning(config, ca
     for name in ("ep0-ba3-rank0.pt", "ep0-ba6-rank0.pt"):
         cut(folder / name)
     names, warnings = prepared(config, caplog)
-    assert set(names) == {"ep0-ba3-rank0.pt.partial", "ep0-ba6-rank0.pt.partial"}
+    assert names == {}
     assert "starting from the beginning" in warnings[0]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"run_name": "another"},
         {"save_filename": "{batch}.pt"},
         {"autoresume": False},
         {"save_folder": "s3://bucket/ckpt"},
@@ -120,6 +118,13 @@ def test_what_is_not_this_runs_to_repair_is_left(config, change):
     before = contents(folder)
     prepare_run({**config, **change})
     assert contents(folder) == before
+
+
+def test_a_checkpoint_of_another_run_is_refused_unless_that_is_meant(config):
+    config["run_name"] = "another"
+    with pytest.raises(ValueError, match=r"was written by the run r, and this one is another.*save_folder of its own"):
+        prepare_run(config)
+    prepare_run({**config, "callbacks": {"distillation": {"resume_anyway": ["run_name"]}}})
 
 
 @pytest.mark.parametrize("target", ["../elsewhere.pt", "other.pt"])
