@@ -135,7 +135,9 @@ def score(run: Settings, teacher: Teacher) -> Settings:
             Tx1Processor.from_pretrained(run["folder"] / "hf"),
         )
         held_out, train_cells = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("held_out", "train"))
-        report = evaluate(student, (teacher.model, teacher.processor), held_out, train_cells, label_key=LABEL_KEY)
+        report = evaluate(
+            student, (teacher.model, teacher.processor), held_out, reference=train_cells, label_key=LABEL_KEY
+        )
         path.write_text(json.dumps(report.to_dict()))
     return json.loads(path.read_text())
 

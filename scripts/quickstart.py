@@ -37,7 +37,7 @@ def main() -> None:
         sys.exit(f"quickstart: error: the run ended with exit code {done.returncode}; the whole log is {RUN}/log.txt")
     print(f"distilled in {time.perf_counter() - started:.0f} s\n")
     student = (Tx1Model.from_pretrained(RUN / "hf").eval(), Tx1Processor.from_pretrained(RUN / "hf"))
-    report = evaluate(student, (teacher.model, teacher.processor), held_out, train, label_key=LABEL_KEY)
+    report = evaluate(student, (teacher.model, teacher.processor), held_out, reference=train, label_key=LABEL_KEY)
     print(format_report(report))
     print(f"\nthe student is in {RUN}/hf; load it with\n\n{LOAD}")
 

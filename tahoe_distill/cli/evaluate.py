@@ -45,7 +45,13 @@ def run(args: argparse.Namespace) -> None:
     query, reference = (_read(path, args.layer) for path in (args.adata, args.reference))
     pair = (teacher.model, teacher.processor)
     report = evaluate(
-        student, pair, query, reference, label_key=args.label_key, gene_key=args.gene_key, symbols=symbols
+        student,
+        pair,
+        query,
+        reference=reference,
+        label_key=args.label_key,
+        gene_key=args.gene_key,
+        symbols=symbols,
     )
     if args.out:
         Path(args.out).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tahoe_distill.cells.base import Cells
 from tahoe_distill.cells.values import are_integers, is_log1p, wrong_values
 
 # Cells read at a time.
@@ -36,7 +37,7 @@ class Survey:
     twins: int = 0
 
 
-def survey_cells(cells, tokens):
+def survey_cells(cells: Cells, tokens: np.ndarray) -> Survey:
     """Read all cells of a source once, in pieces; ``tokens`` (n_vars,) is -1 at unknown genes."""
     survey = Survey(np.zeros(cells.n_obs, dtype=np.int64))
     hashes = set()

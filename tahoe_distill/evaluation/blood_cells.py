@@ -1,11 +1,19 @@
 """700 labelled human blood cells that come with scanpy, as counts: the data of the quickstart."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from tahoe_distill.models import GeneVocab
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 LABEL_KEY = "bulk_labels"
 
 
-def load_blood_cells():
+def load_blood_cells() -> "AnnData":
     """Counts of ``scanpy.datasets.pbmc68k_reduced``: 700 cells, 765 genes, ten labels in ``obs["bulk_labels"]``.
 
     The data set holds ``log1p`` of counts that were scaled per cell. A cell's smallest nonzero value stands for one
@@ -35,7 +43,7 @@ def load_blood_cells():
     return adata
 
 
-def split_blood_cells(adata, held_out=0.3, seed=17):
+def split_blood_cells(adata: "AnnData", held_out: float = 0.3, seed: int = 17) -> tuple["AnnData", "AnnData"]:
     """Training cells and held-out cells, each label in its share.
 
     Args:
@@ -51,11 +59,11 @@ def split_blood_cells(adata, held_out=0.3, seed=17):
     return adata[np.sort(train)].copy(), adata[np.sort(test)].copy()
 
 
-def write_blood_cells(folder, vocab):
+def write_blood_cells(folder: Path, vocab: GeneVocab) -> tuple["AnnData", "AnnData"]:
     """The quickstart's files: ``cells/train.h5ad``, ``cells/held_out.h5ad``, and ``shards`` of the training cells.
 
     Args:
-        folder: A :class:`pathlib.Path` to write them to.
+        folder: Where to write them.
         vocab: The teacher's vocabulary.
 
     Returns:

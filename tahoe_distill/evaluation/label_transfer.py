@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -15,7 +16,14 @@ class Score:
     macro_f1: float
 
 
-def label_transfer(reference, reference_labels, query, query_labels, neighbors=10):
+def label_transfer(
+    *,
+    reference: np.ndarray,
+    reference_labels: ArrayLike,
+    query: np.ndarray,
+    query_labels: ArrayLike,
+    neighbors: int = 10,
+) -> Score:
     """Label query cells by the majority of their nearest reference cells (Euclidean), and score that.
 
     Args:
@@ -41,7 +49,15 @@ def label_transfer(reference, reference_labels, query, query_labels, neighbors=1
     )
 
 
-def split_scores(vectors, labels, splits=5, train_fraction=0.8, neighbors=10, seed=0):
+def split_scores(
+    vectors: np.ndarray,
+    labels: ArrayLike,
+    *,
+    splits: int = 5,
+    train_fraction: float = 0.8,
+    neighbors: int = 10,
+    seed: int = 0,
+) -> list[Score]:
     """Label transfer over random splits of one set of cells.
 
     Args:
@@ -59,5 +75,12 @@ def split_scores(vectors, labels, splits=5, train_fraction=0.8, neighbors=10, se
     for split in range(splits):
         order = np.random.default_rng(seed + split).permutation(len(vectors))
         reference, query = np.split(order, [round(train_fraction * len(order))])
-        scores.append(label_transfer(vectors[reference], labels[reference], vectors[query], labels[query], neighbors))
+        score = label_transfer(
+            reference=vectors[reference],
+            reference_labels=labels[reference],
+            query=vectors[query],
+            query_labels=labels[query],
+            neighbors=neighbors,
+        )
+        scores.append(score)
     return scores

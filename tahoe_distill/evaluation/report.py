@@ -3,15 +3,21 @@
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from anndata import AnnData
 
+from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding import embed
 from tahoe_distill.evaluation.label_transfer import label_transfer
 from tahoe_distill.metrics import centered_cosine, mean_cosine
+from tahoe_distill.models import Tx1Model, Tx1Processor
 
 KEY = "X_evaluated"
+Pair = tuple[Tx1Model, Tx1Processor]
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,27 @@ class Report:
     student_cells_per_second: float
 
     @property
-    def macro_f1_kept(self):
+    def macro_f1_kept(self) -> float:
         """Share of the teacher's macro-F1 that the student reaches."""
         return self.student_macro_f1 / self.teacher_macro_f1 if self.teacher_macro_f1 else float("nan")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Every number by name, ``macro_f1_kept`` included."""
         return {**dataclasses.asdict(self), "macro_f1_kept": self.macro_f1_kept}
 
 
-def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer=None, neighbors=10, *, symbols=None):
+def evaluate(
+    student: Pair,
+    teacher: Pair,
+    query: AnnData,
+    *,
+    reference: AnnData,
+    label_key: str,
+    gene_key: str | None = None,
+    layer: str | None = None,
+    neighbors: int = 10,
+    symbols: Symbols | None = None,
+) -> Report:
     """Compare a student with its teacher on ``query`` cells, labels carried over from ``reference`` cells.
 
     Args:
@@ -64,19 +81,17 @@ def evaluate(student, teacher, query, reference, label_key, gene_key=None, layer
         if label_key not in adata.obs:
             raise ValueError(f"the {name} cells have no obs column {label_key!r}; found {', '.join(adata.obs.columns)}")
     options = {"gene_key": gene_key, "layer": layer, "symbols": symbols}
-    vectors, scores, speed = {}, {}, {}
+    labels = {"reference_labels": reference.obs[label_key], "query_labels": query.obs[label_key]}
+    transfer = partial(label_transfer, **labels, neighbors=neighbors)
+    known, vectors, scores, speed = {}, {}, {}, {}
     for name, model in (("teacher", teacher), ("student", student)):
-        known, _ = _vectors(reference, model, options)
+        known[name], _ = _vectors(reference, model, options)
         vectors[name], speed[name] = _vectors(query, model, options)
-        scores[name] = label_transfer(known, reference.obs[label_key], vectors[name], query.obs[label_key], neighbors)
-        if name == "teacher":
-            teacher_known = known
-    same_space = vectors["student"].shape == vectors["teacher"].shape
+        scores[name] = transfer(reference=known[name], query=vectors[name])
     swap = cosine = centered = None
-    if same_space:
-        cosine, centered = _cosines(vectors["student"], vectors["teacher"], teacher_known)
-        truth = query.obs[label_key]
-        swap = label_transfer(teacher_known, reference.obs[label_key], vectors["student"], truth, neighbors).macro_f1
+    if vectors["student"].shape == vectors["teacher"].shape:
+        cosine, centered = _cosines(vectors["student"], vectors["teacher"], known["teacher"])
+        swap = transfer(reference=known["teacher"], query=vectors["student"]).macro_f1
     return Report(
         cells=query.n_obs,
         teacher_parameters=teacher[0].num_parameters(),
@@ -102,7 +117,7 @@ def _cosines(student, teacher, reference):
     return float(mean_cosine(student, teacher)), float(centered_cosine(student, teacher, center))
 
 
-def outside_gene_table(model):
+def outside_gene_table(model: Tx1Model) -> int:
     """Parameters of a model without its gene table."""
     return model.num_parameters() - model.gene_encoder.embedding.weight.numel()
 

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class GeneVocab:
         ValueError: When numbers repeat or ``<pad>`` or ``<cls>`` is missing.
     """
 
-    def __init__(self, tokens, symbols=None):
+    def __init__(self, tokens: Mapping[str, int], symbols: Mapping[str, str] | None = None):
         self.tokens = dict(tokens)
         self.symbols = dict(symbols or {})
         self._genes = {token: number for token, number in self.tokens.items() if not token.startswith("<")}
@@ -53,7 +53,7 @@ class GeneVocab:
             raise ValueError(f"the vocabulary lacks {' and '.join(missing)}; found {len(self.tokens)} tokens")
 
     @classmethod
-    def from_file(cls, path):
+    def from_file(cls, path: str | os.PathLike[str]) -> "GeneVocab":
         """Read ``vocab.json``, and the symbols beside it where there are any.
 
         Raises:
@@ -68,7 +68,7 @@ class GeneVocab:
         symbols = os.path.join(os.path.dirname(path), SYMBOLS_FILE)
         return cls(tokens, _read_json_object(symbols) if os.path.isfile(symbols) else None)
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> list[str]:
         """Write ``vocab.json`` (and the symbols) into ``folder``; return the paths."""
         contents = {VOCAB_FILE: self.tokens, **({SYMBOLS_FILE: self.symbols} if self.symbols else {})}
         paths = [os.path.join(folder, name) for name in contents]
@@ -77,20 +77,20 @@ class GeneVocab:
                 file.write(json.dumps(content))
         return paths
 
-    def __len__(self):
+    def __len__(self) -> int:
         return max(self.tokens.values()) + 1
 
-    def __contains__(self, token):
+    def __contains__(self, token: object) -> bool:
         return token in self.tokens
 
-    def __getitem__(self, token):
+    def __getitem__(self, token: str) -> int:
         return self.tokens[token]
 
-    def gene_tokens(self, names):
+    def gene_tokens(self, names: Iterable[Any]) -> np.ndarray:
         """Numbers of ``names`` as int64, -1 where unknown; see :meth:`find_genes`."""
         return self.find_genes(names)[0]
 
-    def find_genes(self, names):
+    def find_genes(self, names: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of gene names.
 
         A name is an Ensembl id, with or without a version suffix, or a symbol that the vocabulary has a table for.
@@ -136,7 +136,7 @@ class GeneVocab:
             found[name.upper()] = name if found.get(name.upper(), name) == name else None
         return {capital: name for capital, name in found.items() if name is not None}
 
-    def match(self, var, gene_key=None):
+    def match(self, var: Any, gene_key: str | None = None) -> tuple[str | None, np.ndarray, np.ndarray]:
         """The column of a gene table that tells best which gene each row is.
 
         The index and the usual columns are compared; a name that is an id counts twice as much as one that is a symbol.
@@ -162,7 +162,7 @@ class GeneVocab:
         return best, *matches[best]
 
 
-def gene_columns(var, gene_key=None):
+def gene_columns(var: Any, gene_key: str | None = None) -> list[str | None]:
     """Where names of genes may stand in a gene table: ``None`` for its index, then columns.
 
     Raises:
@@ -175,7 +175,7 @@ def gene_columns(var, gene_key=None):
     return [gene_key]
 
 
-def look_up_drugs(names, table, warned=None):
+def look_up_drugs(names: Iterable[Any], table: Mapping[str, int] | None, warned: set[str] | None = None) -> np.ndarray:
     """Numbers of drugs; a name that the table lacks counts as no drug, with a warning that names it.
 
     Args:
@@ -388,21 +388,22 @@ class Tx1Processor(FeatureExtractionMixin):
     """
 
     model_input_names = ["gene_ids", "expression_bins", "attention_mask"]
+    vocab: GeneVocab
 
     def __init__(
         self,
-        vocab=None,
-        max_length=1024,
-        num_bins=51,
-        right_binning=False,
-        do_binning=True,
-        log_transform=False,
-        target_sum=10000.0,
-        pad_value=-2.0,
-        mask_value=-1.0,
-        use_chem_token=False,
-        drug_to_id=None,
-        **kwargs,
+        vocab: Any = None,
+        max_length: int = 1024,
+        num_bins: int = 51,
+        right_binning: bool = False,
+        do_binning: bool = True,
+        log_transform: bool = False,
+        target_sum: float = 10000.0,
+        pad_value: float = -2.0,
+        mask_value: float = -1.0,
+        use_chem_token: bool = False,
+        drug_to_id: Mapping[str, int] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.vocab = vocab
@@ -550,7 +551,7 @@ class Tx1Processor(FeatureExtractionMixin):
                 batch.pop("attention_mask")
             yield numbers, batch
 
-    def match(self, adata, gene_key=None):
+    def match(self, adata: Any, gene_key: str | None = None) -> np.ndarray:
         """Vocabulary number of each gene of ``adata`` (n_vars,) int64, -1 where unknown.
 
         Genes are looked for in ``var_names`` and in the usual columns of ``var``, by id and by symbol; the best match
@@ -569,7 +570,9 @@ class Tx1Processor(FeatureExtractionMixin):
             )
         return tokens
 
-    def __call__(self, adata, layer=None, gene_key=None, drug_key=None):
+    def __call__(
+        self, adata: Any, *, layer: str | None = None, gene_key: str | None = None, drug_key: str | None = None
+    ) -> BatchFeature:
         """Batch all cells of a small AnnData; to embed many, use ``Tx1Model.embed``.
 
         Args:

@@ -152,7 +152,7 @@ def test_cells_in_memory(names, model, expected):
     assert {finding.topic: finding.level for finding in examine(adata, model, estimate=False)}["genes"] == "ok"
     assert max(way.difference for way in check_determinism(adata, model, cells=8, processes=False)) < 1e-6
     pair = (Tx1Model.from_pretrained(model).eval(), Tx1Processor.from_pretrained(model))
-    assert evaluate(pair, pair, adata, adata, "kind").cells == 60
+    assert evaluate(pair, pair, adata, reference=adata, label_key="kind").cells == 60
 
 
 def test_genes_of_raw_cannot_be_written_beside_those_of_var(model):

@@ -17,7 +17,7 @@ def test_cosines_of_the_report_are_those_of_plain_numpy(small_teacher, small_cel
     for parameter in student[0].parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     reference, query = small_cells[:40].copy(), small_cells[40:].copy()
-    report = evaluate(student, teacher, query, reference, "kind")
+    report = evaluate(student, teacher, query, reference=reference, label_key="kind")
 
     def vectors(model, cells):
         return embed(cells, model, copy=True).obsm["X_tx1"]
@@ -36,7 +36,13 @@ def test_cosines_of_the_report_are_those_of_plain_numpy(small_teacher, small_cel
 def test_label_transfer_by_hand():
     reference = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
     labels = ["a", "a", "a", "b", "b", "b"]
-    score = label_transfer(reference, labels, np.array([[0.05], [5.05], [4.9]]), ["a", "b", "a"], neighbors=3)
+    score = label_transfer(
+        reference=reference,
+        reference_labels=labels,
+        query=np.array([[0.05], [5.05], [4.9]]),
+        query_labels=["a", "b", "a"],
+        neighbors=3,
+    )
     assert score.accuracy == pytest.approx(2 / 3)
     # a: precision 1, recall 1/2; b: precision 1/2, recall 1.
     assert score.macro_f1 == pytest.approx(2 / 3)
@@ -44,7 +50,9 @@ def test_label_transfer_by_hand():
 
 def test_label_transfer_needs_enough_cells():
     with pytest.raises(ValueError, match="at least 10 reference cells"):
-        label_transfer(np.zeros((3, 1)), ["a"] * 3, np.zeros((1, 1)), ["a"])
+        label_transfer(
+            reference=np.zeros((3, 1)), reference_labels=["a"] * 3, query=np.zeros((1, 1)), query_labels=["a"]
+        )
 
 
 def test_split_scores_are_repeatable():

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -50,28 +52,28 @@ class Chunk:
     stop: int
     first_id: int
     tokens: np.ndarray
-    cls: tuple
+    cls: tuple[int, float]
     in_val: np.ndarray
-    kept: dict
+    kept: dict[str, Sequence[Any]]
     teacher_key: str | None
     min_genes: int
-    columns: dict
+    columns: dict[str, str]
     compression: str | None
-    hashes: tuple
+    hashes: tuple[str, ...]
     folder: str
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of the chunk's folder in each split."""
         return f"chunk-{self.number:06d}"
 
     @property
-    def report_path(self):
+    def report_path(self) -> str:
         """File that says the chunk is complete."""
         return os.path.join(self.folder, "done", f"{self.name}.json")
 
 
-def write_chunk(chunk, progress=None):
+def write_chunk(chunk: Chunk, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Write the shards of ``chunk`` and, last, its report. A report found on disk is returned as it is.
 
     Args:
@@ -83,7 +85,8 @@ def write_chunk(chunk, progress=None):
     """
     for split in SPLITS:
         shutil.rmtree(os.path.join(chunk.folder, split, chunk.name), ignore_errors=True)
-    writers, report = {}, {"dropped": 0, "total": 0.0, "matched": 0.0, "integer": True, "cells": {}, "shards": {}}
+    writers: dict[str, ShardWriter] = {}
+    report: dict[str, Any] = {"dropped": 0, "total": 0.0, "matched": 0.0, "integer": True, "cells": {}, "shards": {}}
     try:
         with open_cells(chunk.path, layer=chunk.layer, turned=chunk.turned) as source:
             for start, stop in _blocks(source, chunk):
@@ -141,7 +144,7 @@ def _write_block(source, chunk, start, stop, writers, report):
         report["cells"][split] += 1
 
 
-def tokenised(rows, tokens):
+def tokenised(rows: sparse.csr_matrix, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A CSR matrix's cells as vocabulary numbers.
 
     Args:

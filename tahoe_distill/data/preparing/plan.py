@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from tahoe_distill.cells.formats import expand_inputs, open_cells
 from tahoe_distill.cells.genes import match_genes, own_symbols
 from tahoe_distill.cells.stores import stamp
-from tahoe_distill.cells.symbols import read_symbols
+from tahoe_distill.cells.symbols import Symbols, read_symbols
 from tahoe_distill.cells.values import recognise
 from tahoe_distill.data.batch import RESERVED
 from tahoe_distill.data.preparing.chunk import Chunk
@@ -31,12 +32,12 @@ class Options:
     seed: int
     layer: str | None
     gene_key: str | None
-    keep: tuple
+    keep: tuple[str, ...]
     teacher_key: str | None
     min_genes: int
     format: str
     compression: str | None
-    hashes: tuple
+    hashes: tuple[str, ...]
     chunk_cells: int
     pad_value: float
 
@@ -74,13 +75,20 @@ class Plan:
         options: The rest.
     """
 
-    def __init__(self, inputs, vocab, symbols, options):
+    def __init__(
+        self,
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        vocab: GeneVocab | str | os.PathLike[str],
+        *,
+        symbols: Symbols | None,
+        options: Options,
+    ):
         self.options = options
         paths = expand_inputs(inputs)
         vocab = vocab if hasattr(vocab, "tokens") else GeneVocab.from_file(os.fspath(vocab))
         self._table = {} if symbols is None else read_symbols(symbols)
         self.vocab = _with_symbols(vocab, {}, self._table)
-        found = {}
+        found: dict[str, str] = {}
         self.inputs = [self._look(path, found) for path in paths]
         self.vocab = _with_symbols(vocab, found, self._table)
         self._match_by_symbols()
@@ -128,7 +136,7 @@ class Plan:
         groups = np.concatenate([item.groups.astype(str).to_numpy(dtype=str) for item in self.inputs])
         return group_split(groups, options.val_fraction, options.seed)
 
-    def chunks(self, folder):
+    def chunks(self, folder: str) -> Iterator[Chunk]:
         """Yield every :class:`Chunk`, written under ``folder/whole``, read with the help of ``folder/rows``."""
         number = first_id = 0
         for place, item in enumerate(self.inputs):
@@ -164,7 +172,7 @@ class Plan:
             folder=folder,
         )
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Digest of all that decides the shards: equal for a run that may carry on, different for another."""
         files = [(os.path.abspath(item.path), item.cells, *stamp(item.path)) for item in self.inputs]
         digest = hashlib.sha256(repr((files, self.options)).encode())

@@ -100,7 +100,7 @@ def prepare_shards(
         pad_value=pad_value,
     )
     began = time.time()
-    plan = Plan(inputs, vocab, symbols, options)
+    plan = Plan(inputs, vocab, symbols=symbols, options=options)
     with _partial_folder(out, plan.fingerprint()) as folder:
         reports = _write_all(plan, folder, workers, progress)
         metadata = _metadata(plan, reports, time.time() - began)
