@@ -29,6 +29,8 @@ from tahoe_distill.teacher.release import (
 
 BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
 INDEX_FILE = "model.safetensors.index.json"
+# Width and layers of Tahoe's own sizes, to notice the wrong folder; a model's dimensions come from its own files.
+_DIMENSIONS = {"70m": (512, 12), "1b": (2048, 24), "3b": (2560, 32)}
 PLAIN_FILES = ("config.json", "preprocessor_config.json", VOCAB_FILE, WEIGHTS_FILE)
 
 
@@ -139,6 +141,7 @@ def _read_drugs(collator_config: Mapping[str, Any], folder: Path) -> dict[str, i
 
 def _choose_size(folder: Path, size: str | None) -> Path:
     if any((folder / name).is_file() for name in RELEASE_FILES):
+        _check_size(folder, size)
         return folder
     sizes = {path.name.removesuffix(SIZE_SUFFIX): path for path in sorted(folder.glob(f"*{SIZE_SUFFIX}"))}
     if size is None and len(sizes) == 1:
@@ -151,6 +154,21 @@ def _choose_size(folder: Path, size: str | None) -> Path:
             "pass a Tahoe-x1 release or a folder written by this package"
         )
     raise ValueError(f"{folder}: {size_message(size, sizes)}")
+
+
+def _check_size(folder: Path, size: str | None) -> None:
+    """Refuse a folder of one release where another of Tahoe's sizes was named."""
+    path = folder / MODEL_CONFIG_FILE
+    if size not in _DIMENSIONS or not path.is_file():
+        return
+    settings = read_settings(path)
+    found = settings.get("d_model"), settings.get("n_layers")
+    if found != _DIMENSIONS[size]:
+        width, layers = _DIMENSIONS[size]
+        raise ValueError(
+            f"{folder} holds a model {found[0]} wide with {found[1]} layers, but size {size} is {width} wide with "
+            f"{layers}: remove size, or name the folder of {size}"
+        )
 
 
 def _is_plain(folder: Path) -> bool:

@@ -118,11 +118,11 @@ def read_sections(
     collator = {**own, **plain(collator)}
     if cache is None:
         cells = _dataset(dict(dataset), device_batch_size)
-        return cells, _collator(collator, _vocab(vocab, cells))
+        return cells, _collator(collator, _checked_vocab(vocab, cells))
     folder, split, record = _cache_record(cache)
     rest = {name: value for name, value in dataset.items() if name not in ("streams", "remote", "local", "split")}
     cells = _dataset({**rest, "local": os.fspath(cache)}, device_batch_size)
-    base = _collator(collator, _vocab(vocab, cells))
+    base = _collator(collator, _checked_vocab(vocab, cells))
     return cells, CachedCollator(base, record, split, where=folder)
 
 
@@ -153,6 +153,14 @@ def _dataset(options: dict[str, Any], batch_size: int) -> CellDataset:
 
 def _collator(options: Mapping[str, Any], vocab: GeneVocab) -> Tx1Collator:
     return Tx1Collator(vocab, **{name: value for name, value in options.items() if name not in _IGNORED_COLLATOR})
+
+
+def _checked_vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: CellDataset) -> GeneVocab:
+    found = _vocab(vocab, cells)
+    shards: Any = cells.shards
+    for shard in shards:
+        shard.vocab_size = len(found)
+    return found
 
 
 def _vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: CellDataset) -> GeneVocab:

@@ -277,3 +277,8 @@ def test_built_in_name(monkeypatch, release, model):
 def test_nano_is_shipped():
     teacher = load_teacher("tx1-nano")
     assert teacher.model.num_parameters() > 0 and "<cls>" in teacher.processor.vocab
+
+
+def test_another_size_than_the_folder_holds_is_refused(small_teacher):
+    with pytest.raises(ValueError, match="holds a model 16 wide with 2 layers, but size 3b is 2560 wide with 32"):
+        load_teacher(small_teacher, "3b")

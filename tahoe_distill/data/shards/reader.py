@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from streaming.base.format.mds import MDSReader
 from streaming.base.format.mds.encodings import mds_decode
 from streaming.base.hashing import get_hash
 
+from tahoe_distill.data.batch import EXPRESSIONS, GENES
 from tahoe_distill.data.shards.safe_pickle import UnsafePickleError, safe_loads
 
 # Fastest first.
@@ -36,6 +37,8 @@ class CellReader(MDSReader):
 
     fetched: bool
     checked: bool
+    # Numbers of genes lie below it; ``None`` where no vocabulary is known.
+    vocab_size: int | None
 
     @classmethod
     def adopt(cls, reader: Any, fetched: bool) -> "CellReader":
@@ -48,6 +51,7 @@ class CellReader(MDSReader):
         reader.__class__ = cls
         reader.fetched = fetched
         reader.checked = False
+        reader.vocab_size = None
         return reader
 
     @property
@@ -57,6 +61,20 @@ class CellReader(MDSReader):
 
     def validate(self, allow_unsafe_types: bool) -> None:
         """Nothing to refuse: the one unsafe encoding, ``pkl``, is never unpickled here."""
+
+    def get_item(self, idx: int) -> dict[str, Any]:
+        """A cell, looked at: what is wrong with it is named here, and not deep inside the model.
+
+        Raises:
+            ShardError: With the shard, the sample, the column and the value.
+        """
+        sample = self.decode_sample(self.get_sample_data(idx))
+        problem = cell_problem(sample, self.vocab_size)
+        if problem is not None:
+            raise ShardError(
+                f"{self.filename}, sample {idx}: {problem}; prepare the cells again, with the vocabulary of this run"
+            )
+        return sample
 
     def get_sample_data(self, idx: int) -> bytes:
         """Bytes of a sample.
@@ -113,6 +131,26 @@ class CellReader(MDSReader):
             remove(self)
         source = "its copy was removed, so the next run fetches it anew" if again else "copy or prepare it again"
         raise ShardError(f"{self.filename}: the shard is damaged: {problem}; {source}")
+
+
+def cell_problem(sample: Mapping[str, Any], vocab_size: int | None) -> str | None:
+    """What is wrong with the genes and expressions of a sample, or ``None``.
+
+    Args:
+        sample: Its columns.
+        vocab_size: Tokens of the vocabulary, ``None`` where it is not known.
+    """
+    missing = [name for name in (GENES, EXPRESSIONS) if name not in sample]
+    if missing:
+        return f"has no column {missing[0]!r}, found {', '.join(sample) or 'none'}"
+    genes, expressions = np.asarray(sample[GENES]), np.asarray(sample[EXPRESSIONS])
+    if genes.size != expressions.size:
+        return f"{GENES} has {genes.size} values and {EXPRESSIONS} {expressions.size}, expected as many"
+    if genes.size and (genes.min() < 0 or (vocab_size is not None and genes.max() >= vocab_size)):
+        wrong = genes[(genes < 0) | (genes >= (vocab_size or np.inf))][0]
+        limit = "0 or more" if vocab_size is None else f"0 to {vocab_size - 1}"
+        return f"{GENES} holds {wrong}, expected numbers of the vocabulary, {limit}"
+    return None
 
 
 def damage(data: bytes, info: FileInfo, samples: int) -> str | None:
