@@ -17,7 +17,8 @@ def test_one_process_trains_and_exports(tmp_path, run_config):
     names = {path.name for path in (tmp_path / "hf").iterdir()}
     assert names >= {"config.json", "model.safetensors", "README.md", "metrics.json", "training_hyperparameters.json"}
     metrics = yaml.safe_load((tmp_path / "hf/metrics.json").read_text())
-    assert set(metrics) == {"eval/loss", "eval/cosine_loss", "eval/mse_loss", "eval/cosine", "eval/centered_cosine"}
+    fidelity = {"cosine", "centered_cosine", "normalized_mse", "knn_overlap"}
+    assert set(metrics) == {f"eval/{name}" for name in fidelity | {"loss", "cosine_loss", "mse_loss"}}
     assert np.isfinite(list(metrics.values())).all()
     # A checkpoint of our own making, in a folder of our own: the only kind that may be unpickled.
     checkpoint = torch.load(next((tmp_path / "ckpt").glob("ep*")), weights_only=False, map_location="cpu")

@@ -138,7 +138,7 @@ def _in_shared_memory(folder: Path) -> Iterator[Leftover]:
     for path in blocks:
         if str(path) not in mapped:
             kept = _reason_to_wait(path)
-            yield Leftover(path, "shared memory that no process uses", _size(path), kept)
+            yield Leftover(path, "shared memory that no process here uses", _size(path), kept)
 
 
 def _mapped_files() -> set[str]:
