@@ -105,10 +105,11 @@ def _train(args: argparse.Namespace, overrides: list[str], run: Mapping[str, Any
 
         from tahoe_distill.data import ShardError
         from tahoe_distill.hub.export import GoldenMismatchError
+        from tahoe_distill.training.callbacks.distillation import HopelessRunError
         from tahoe_distill.training.callbacks.run_report import end_lines
         from tahoe_distill.training.whole_check import check_names, check_whole_run
 
-    with _one_paragraph(args.traceback, (*_INPUT_ERRORS, ShardError, GoldenMismatchError)):
+    with _one_paragraph(args.traceback, (*_INPUT_ERRORS, ShardError, GoldenMismatchError, HopelessRunError)):
         if args.check:
             print(check_whole_run(plain(run)), flush=True)
             return

@@ -26,6 +26,10 @@ from tahoe_distill.training.resume.preflight import checkpoint_to_resume
 log = logging.getLogger(__name__)
 
 
+class HopelessRunError(RuntimeError):
+    """A run that cannot come to good: its loss is no number, or a parameter gets no gradient."""
+
+
 class DistillationCallback(CallbackWithConfig):
     """Groups the parameters, steps the schedules, seeds each batch, and stops a run that cannot come to good.
 
@@ -197,7 +201,7 @@ def _check_loss(state: State) -> None:
     if torch.isfinite(losses["total"]).all():
         return
     bad = [name for name, value in losses.items() if name != "total" and not torch.isfinite(value).all()]
-    raise RuntimeError(
+    raise HopelessRunError(
         f"the loss is {float(losses['total'])} at batch {state.timestamp.batch.value}, by "
         f"{', '.join(bad) or 'the total'}; lower the learning rate, or look at the cells of this batch"
     )
@@ -206,7 +210,7 @@ def _check_loss(state: State) -> None:
 def _check_gradients(state: State) -> None:
     missing = [name for name, p in _model(state).named_parameters() if p.requires_grad and p.grad is None]
     if missing:
-        raise RuntimeError(
+        raise HopelessRunError(
             f"{len(missing)} trainable parameters got no gradient in the first batch ({', '.join(missing[:3])}); a run "
             "with such parameters cannot be resumed: freeze them or add the objective that trains them"
         )

@@ -109,3 +109,10 @@ def test_a_batch_larger_than_the_data_is_refused_with_both_numbers(runs, config,
     code, output = runs.distill(folder, {**config, "global_train_batch_size": 64, "device_train_microbatch_size": 64})
     assert code == 1 and not (folder / "hf").exists()
     assert "train_loader gives no batch: it has 48 cells a process, a batch is of 64" in output
+
+
+def test_a_loss_that_is_no_number_ends_in_a_paragraph(runs, config, tmp_path):
+    folder = planned(tmp_path / "run")
+    code, output = runs.distill(folder, {**config, "optimizer": {**config["optimizer"], "lr": 1.0e30}})
+    assert code == 1
+    assert "distill: error: the loss is nan at batch" in output and "Traceback" not in output
