@@ -125,5 +125,5 @@ def outside_gene_table(model: Tx1Model) -> int:
 def _vectors(adata, model, options):
     """Embedding of ``adata`` (n, e), and cells per second."""
     started = time.perf_counter()
-    embedded = embed(adata, model, key_added=KEY, copy=True, **options)
+    embedded = embed(adata, model, key_added=KEY, copy=True, overwrite=True, **options)
     return np.asarray(embedded.obsm[KEY]), adata.n_obs / (time.perf_counter() - started)
