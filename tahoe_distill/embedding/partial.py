@@ -67,14 +67,16 @@ def unfinished(out: str | os.PathLike[str], what: str) -> Iterator[Path]:
         _clear(out)
         try:
             yield folder
-        except Exception:
-            if not (folder / STATE).exists():
+        except BaseException as error:
+            if folder.exists() and not _is_worth_keeping(folder, interrupted=not isinstance(error, Exception)):
                 drop(folder)
             raise
-        except BaseException:
-            if {path.name for path in folder.iterdir()} <= {LOCK_FILE, VECTORS}:
-                drop(folder)
-            raise
+
+
+def _is_worth_keeping(folder: Path, interrupted: bool) -> bool:
+    """Whether windows are done; whoever interrupts means to carry on, with rows that were turned around too."""
+    found = set(os.listdir(folder))
+    return bool(found - {LOCK_FILE, VECTORS}) if interrupted else STATE in found
 
 
 def drop(folder: Path) -> None:
@@ -195,7 +197,7 @@ class PartialResult:
         try:
             with np.load(path) as stored:
                 parts = [stored[name] for name in ("tokens", "sums", "counts")]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(_unreadable(path, str(error))) from error
         return {int(token): [vector, int(count)] for token, vector, count in zip(*parts)}
 
