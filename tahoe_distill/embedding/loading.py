@@ -26,17 +26,14 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
         The model, in eval mode where it was loaded, and its processor.
 
     Raises:
-        ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the vocabulary
-            does not fit the gene table.
+        ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the processor
+            contradicts the model.
     """
     model, processor = _read(str(source)) if is_path(source) else _unpack(source)
-    rows, tokens = model.config.vocab_size, len(processor.vocab)
-    if rows != tokens:
-        where = f"{source}: " if is_path(source) else ""
-        raise ValueError(
-            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json "
-            "and model.safetensors come from different models"
-        )
+    try:
+        processor.check_model(model.config)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}" if is_path(source) else str(error)) from error
     return model, processor
 
 

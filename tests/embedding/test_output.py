@@ -86,7 +86,9 @@ def test_nothing_is_written_through_links(group, kind, pair, cells_file, tmp_pat
             del file[group]
         links = {"external": h5py.ExternalLink(victim, "/there"), "soft": h5py.SoftLink("/layers")}
         file[group] = links.get(kind, h5py.ExternalLink("nowhere.h5", "/x"))
-    with pytest.raises(ValueError, match=f"{group} is a link to"):
+    with pytest.raises(
+        ValueError, match=f"{group} is a link to" if kind != "broken" else "is a link to|link that leads nowhere"
+    ):
         embed_file(cells_file, pair, tmp_path / "out.h5ad", overwrite=True)
     assert victim.read_bytes() == before and names(tmp_path) == ["cells.h5ad", "victim.h5"]
 
