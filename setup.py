@@ -29,6 +29,8 @@ BASE = [
 TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
 # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
 TENSORBOARD = ["tensorboard>=2.9,<2.20"]
+# Leiden clusters and the report with its charts; the numbers alone need neither.
+EVALUATE = ["igraph>=0.11", "altair>=5.5", "vl-convert-python>=1.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 TESTS = ["pytest>=8", "pytest-cov>=6", "moto[server]>=5", "zarr>=2.18"]
 CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4"]
@@ -53,7 +55,8 @@ setup(
         "gpu": [*TRAIN, "flash-attn>=2.7"],
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
-        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD],
+        "evaluate": EVALUATE,
+        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD, *EVALUATE],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],
