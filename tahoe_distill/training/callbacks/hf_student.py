@@ -13,7 +13,6 @@ from composer.loggers import Logger
 from composer.utils import create_interval_scheduler, dist
 from llmfoundry.interfaces import CallbackWithConfig
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
@@ -25,6 +24,7 @@ from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
+from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,7 @@ class HFStudentCallback(CallbackWithConfig):
         if dist.get_global_rank() or state.dataloader_label != _first_label(state):
             return
         if self.calibration is None:
-            model: Any = state.model.module if state.is_model_ddp else state.model
-            self.calibration = Calibration(model)
+            self.calibration = Calibration(unwrapped(state))
         if state.eval_timestamp.batch.value <= 1:
             self.calibration.clear()
         outputs: Any = state.outputs
@@ -177,9 +176,8 @@ class HFStudentCallback(CallbackWithConfig):
         extra: Mapping[str, str] | None = None,
         push: Mapping[str, Any] | None = None,
     ) -> None:
-        model: Any = state.model.module if state.is_model_ddp else state.model
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights: Any = get_model_state_dict(model.student, options=options)
+        model = unwrapped(state)
+        weights = gather_weights(model)
 
         def write() -> None:
             self._write(state, model, weights, folder, extra or {})
@@ -197,17 +195,13 @@ class HFStudentCallback(CallbackWithConfig):
         extra: Mapping[str, str],
     ) -> None:
         metrics = read_metrics(state) or self.metrics
-        config = type(model.student.config).from_dict(model.student.config.to_dict())
-        with torch.device("meta"):
-            student = Tx1Model(config)
-        student.load_state_dict(weights, assign=True, strict=True)
-        student = student.to(self.dtype).eval()
+        student = build_whole(model, weights, self.dtype)
         recorded = to_json(self.config)
         files = {
             **extra,
             **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
-            CARD_FILE: write_card(config, json.loads(recorded), metrics),
+            CARD_FILE: write_card(student.config, json.loads(recorded), metrics),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
