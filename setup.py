@@ -22,6 +22,7 @@ BASE = [
     "scanpy>=1.10",
     "scikit-learn>=1.4",
     "pyyaml>=6",
+    "markupsafe>=2",
     "tqdm>=4.66",
 ]
 # llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
@@ -45,6 +46,7 @@ setup(
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
     package_data={
         "tahoe_distill": ["py.typed"],
+        "tahoe_distill.evaluation": ["page.css", "page.js"],
         "tahoe_distill.cells": ["human_symbols.csv.gz"],
         "tahoe_distill.teacher": ["nano/*"],
     },

@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
 
     if args.export_for and not (args.out and args.label_key):
         raise ValueError("--export-for cz-benchmarks needs labels (--label-key) and a folder to write to (--out)")
+    if args.figures and not args.out:
+        raise ValueError("--figures needs --out, the folder to write them to")
     if args.out:
         check_output(args.out, overwrite=args.overwrite)
     found = evaluate_files(args)
@@ -173,15 +175,27 @@ def _teacher(
 def write_results(found: "Evaluation", record: Mapping[str, Any], args: argparse.Namespace) -> None:
     """Write everything to ``--out``: whole, or not at all."""
     from tahoe_distill.evaluation.cz_benchmarks import export_for_cz_benchmarks
+    from tahoe_distill.evaluation.maps import add_maps
     from tahoe_distill.evaluation.record import write_record
+    from tahoe_distill.evaluation.report import write_report
     from tahoe_distill.files import finished_folder
 
+    add_maps(found)
     # What stands there was looked at before the work: an earlier evaluation to replace, or an empty folder.
     with finished_folder(args.out, overwrite=True) as folder:
         write_record(found, record, folder)
         if args.export_for:
             export_for_cz_benchmarks(found, folder)
-    print(f"\nwritten to {args.out}: metrics.json, metrics.md, metrics.csv, cells.csv.gz")
+        drawn = [path.name for path in write_report(folder, images=args.figures)]
+    names = [
+        "metrics.json",
+        "metrics.md",
+        "metrics.csv",
+        "cells.csv.gz",
+        *drawn,
+        *([args.export_for] if args.export_for else []),
+    ]
+    print(f"\nwritten to {args.out}: {', '.join(names)}")
 
 
 def summary(record: Mapping[str, Any]) -> str:

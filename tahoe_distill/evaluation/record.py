@@ -19,6 +19,8 @@ from tahoe_distill.evaluation.verdict import MARGIN, controls, judge
 
 SCHEMA = "tahoe-distill/evaluation/1"
 METRICS_FILE, TABLE_FILE, CSV_FILE, CELLS_FILE = "metrics.json", "metrics.md", "metrics.csv", "cells.csv.gz"
+# Columns of the table of cells, by their last part, that hold names.
+_TEXTS = ("cell", "label", "batch", "condition", "predicted_label", "cluster")
 _PACKAGES = ("tahoe-distill", "torch", "transformers", "numpy", "scipy", "scikit-learn", "anndata", "scanpy", "igraph")
 
 
@@ -135,6 +137,32 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
+def read_cells(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read ``cells.csv.gz`` of a folder: texts as texts, though they look like numbers; all else as numbers.
+
+    Raises:
+        FileNotFoundError: When there is none.
+    """
+    path = Path(folder) / CELLS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, which `tahoe-distill evaluate --out` writes; evaluate again")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in table.columns:
+        if name == "judged":
+            table[name] = table[name] == "True"
+        elif name not in _TEXTS and name.rpartition("/")[2] not in _TEXTS:
+            table[name] = _numbers(table[name])
+    return table
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Numbers of a column, NaN where it is empty; as it is where it holds texts."""
+    try:
+        return pd.to_numeric(column.replace("", np.nan))
+    except ValueError:
+        return column
+
+
 def long_table(record: Mapping[str, Any]) -> pd.DataFrame:
     """A row for each number: ``subject``, ``role``, ``metric``, ``value``, ``low``, ``high``."""
     rows = []
@@ -146,12 +174,16 @@ def long_table(record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def cell_table(found: Evaluation) -> pd.DataFrame:
-    """A row for each query cell: its name, its label, and ``subject/number`` of each."""
-    columns: dict[str, np.ndarray] = {"cell": found.bench.query.obs_names.to_numpy(dtype=str)}
-    if "labels" in found.bench.available:
-        columns["label"] = found.bench.labels
-        judged = np.zeros(found.bench.query.n_obs, dtype=bool)
-        judged[found.bench.judged] = True
+    """A row for each query cell: its name, its label, batch and condition, and ``subject/number`` of each."""
+    bench = found.bench
+    columns: dict[str, np.ndarray] = {"cell": bench.query.obs_names.to_numpy(dtype=str)}
+    for need, name in {"batches": "batch", "conditions": "condition"}.items():
+        if need in bench.available:
+            columns[name] = getattr(bench, need)
+    if "labels" in bench.available:
+        columns["label"] = bench.labels
+        judged = np.zeros(bench.query.n_obs, dtype=bool)
+        judged[bench.judged] = True
         columns["judged"] = judged
     for name, numbers in found.cells.items():
         columns |= {f"{name}/{key}": np.asarray(values) for key, values in numbers.items()}

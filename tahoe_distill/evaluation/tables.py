@@ -35,7 +35,8 @@ ROWS = {
 }
 
 
-def _show(value: float | None, kind: str) -> str:
+def show(value: float | None, kind: str) -> str:
+    """A number as people read it: a ``share``, a ``count``, ``bytes`` or a ``number``; ``""`` for ``None``."""
     if value is None:
         return ""
     if kind == "share":
@@ -56,9 +57,9 @@ def cell(record: Mapping[str, Any], subject: str, metric: str, *, intervals: boo
     """
     found = record["subjects"][subject]
     kind = ROWS.get(metric, ("", "number"))[1]
-    shown = _show(found["values"].get(metric), kind)
+    shown = show(found["values"].get(metric), kind)
     ends = found["intervals"].get(metric)
-    return f"{shown} ({_show(ends[0], kind)} … {_show(ends[1], kind)})" if intervals and ends and shown else shown
+    return f"{shown} ({show(ends[0], kind)} … {show(ends[1], kind)})" if intervals and ends and shown else shown
 
 
 def rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -72,6 +73,11 @@ def rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         if evaluator not in evaluators and metric in given
     ]
     return known + own
+
+
+def names_of(record: Mapping[str, Any], *roles: str) -> list[str]:
+    """Names of the subjects that have one of the roles, in order."""
+    return [name for name, subject in record["subjects"].items() if subject["role"] in roles]
 
 
 def markdown_table(record: Mapping[str, Any], *, intervals: bool = True) -> str:
