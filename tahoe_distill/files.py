@@ -51,6 +51,21 @@ def finished_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def why_not_writable(folder: str | os.PathLike[str]) -> str | None:
+    """Why nothing can be written into a folder, which need not exist yet; ``None`` where it can."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no folder"
+    try:
+        # What permissions say is not all: a disk may be mounted to be read alone.
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"{place} cannot be written to ({error.strerror or error})"
+
+
 def share(folder: str | os.PathLike[str]) -> None:
     """Give a folder and all below it the permissions that the umask asks for.
 
