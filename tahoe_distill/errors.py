@@ -52,8 +52,8 @@ def paragraph(error: BaseException) -> str:
     led to it may have another name there.
     """
     text = _message(error)
-    if is_spoken(error) and not isinstance(error, OSError):
-        return text
+    if is_spoken(error) and not _is_systems(error):
+        return (error.strerror or text) if isinstance(error, OSError) else text
     for pattern, known in _KNOWN:
         if re.search(pattern, text):
             return known.format(error=_beginning(text))
@@ -68,7 +68,8 @@ def rest(error: BaseException, option: str) -> str:
         error: The error.
         option: The option that shows it at once, such as ``--traceback``.
     """
-    place = None if is_spoken(error) else traceback_file(error)
+    told = is_spoken(error) or any(re.search(pattern, _message(error)) for pattern, _ in _KNOWN)
+    place = None if told else traceback_file(error)
     return f"({option} shows the rest)" if place is None else f"(the rest is in {place}; {option} shows it here)"
 
 
@@ -121,6 +122,11 @@ def is_spoken(error: BaseException) -> bool:
         return True
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, _SPOKEN) and bool(frames) and _HERE in Path(frames[-1].filename).parents
+
+
+def _is_systems(error: BaseException) -> bool:
+    """Whether an error has the system's own words, and not those of whoever raised it."""
+    return isinstance(error, OSError) and error.errno is not None and error.strerror == os.strerror(error.errno)
 
 
 def _message(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tahoe_distill.data import ShardError
+from tahoe_distill.data.preparing.prepare import _partial_folder
 from tahoe_distill.errors import from_worker, paragraph, rest
 from tahoe_distill.naming import check_keys
 from tahoe_distill.teacher import load_teacher
@@ -86,6 +87,14 @@ def test_a_workers_error_begins_with_its_shard_for_python_users_too():
     assert isinstance(error, ShardError)
     assert str(error) == "a/b.mds, sample 7: 5 genes\nand a second line"
     assert "in DataLoader worker process 0" in error.worker_traceback and "__getitem__" in error.worker_traceback
+
+
+def test_what_this_project_says_of_a_full_disk_stands_as_it_is(tmp_path):
+    def fill():
+        with _partial_folder(str(tmp_path / "out"), "plan"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert paragraph(caught(fill)).startswith(f"writing {tmp_path / 'out'} failed ([Errno 28] No space left on device)")
 
 
 def test_only_workers_texts_are_taken_for_such():

@@ -82,13 +82,13 @@ class Interruption:
         if not told.item() or (elapsed is not None and elapsed >= 1.0):
             return
         self.received, self._saved_at = int(told), state.timestamp.batch.value
-        for saver in _savers(state):
+        for saver in checkpoint_savers(state):
             # It comes after this callback, and saves in this very event.
             saver.save_interval = lambda state, event: True
 
     def _message(self, state: State) -> str:
         name, batch = signal.Signals(self.received).name, self._saved_at
-        folders = [saver.folder for saver in _savers(state)]
+        folders = [saver.folder for saver in checkpoint_savers(state)]
         if not folders:
             return f"{name}: the run ended after batch {batch}; it has no save_folder, so nothing of it is kept"
         return (
@@ -97,7 +97,8 @@ class Interruption:
         )
 
 
-def _savers(state: State) -> list[CheckpointSaver]:
+def checkpoint_savers(state: State) -> list[CheckpointSaver]:
+    """Composer's callbacks that write a run's checkpoints."""
     return [callback for callback in state.callbacks if isinstance(callback, CheckpointSaver)]
 
 
