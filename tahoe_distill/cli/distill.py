@@ -17,7 +17,13 @@ from tahoe_distill.cli.defaults import merge, with_defaults
 from tahoe_distill.errors import is_full_disk, paragraph, rest
 from tahoe_distill.locks import held, holder_of
 from tahoe_distill.settings import plain
-from tahoe_distill.training.resume.preflight import EXIT_CODE, SaveSettings, end_with_launcher, prepare_run
+from tahoe_distill.training.resume.preflight import (
+    EXIT_CODE,
+    SaveSettings,
+    end_with_launcher,
+    prepare_run,
+    shield_helpers,
+)
 from tahoe_distill.training.run_config import check_run
 
 # What Composer says about a checkpoint at the end of its run, which is no failure here.
@@ -92,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.check:
             _check_whole(run)
             return
+        shield_helpers()
         with _told_to_end(), _folder_held(run), _nothing_unfinished(run):
             prepare_run(run)
             _train(args, overrides, run)

@@ -17,6 +17,7 @@ from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
 from tahoe_distill.naming import check_keys
 from tahoe_distill.settings import plain
+from tahoe_distill.training.resume.interruption import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def build_tahoe_mds_dataloader(
         drop_last=drop_last,
         pin_memory=pin_memory,
         timeout=timeout if num_workers else 0,
+        worker_init_fn=leave_signals_to_parent,
         **workers,
     )
     return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells)
