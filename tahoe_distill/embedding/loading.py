@@ -1,5 +1,6 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
 
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
@@ -63,7 +65,8 @@ def _unpack(source):
 def _read(source):
     _check_folder(source)
     try:
-        model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
+        with _no_bar():
+            model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
     except SafetensorError as error:
         raise ValueError(
             f"{source}: model.safetensors cannot be read ({error}); it is truncated or damaged, so download or export "
@@ -79,6 +82,18 @@ def _read(source):
     if wrong:
         raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
     return model.eval(), Tx1Processor.from_pretrained(source)
+
+
+@contextlib.contextmanager
+def _no_bar():
+    """Without the progress bar that newer transformers show of a second's work."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _check_folder(source):

@@ -15,6 +15,7 @@ from tahoe_distill.cells import Cells, GeneMatch, check_cells, match_genes, open
 from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.backends import check_backend
 from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
@@ -90,7 +91,9 @@ class Session:
 
         Raises:
             ValueError: With what was found and what to do.
+            ImportError: When the backend is not installed.
         """
+        check_backend(self.options.backend)
         self.options.blocks(self.model.config.num_hidden_layers)
         if self.options.genes or self.options.attentions is not None:
             self.cells.check_genes()

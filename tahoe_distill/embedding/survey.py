@@ -49,7 +49,8 @@ def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True) -> S
     Raises:
         ValueError: When the source is damaged.
     """
-    survey, known, hashes = Survey(np.zeros(cells.n_obs, dtype=np.int64)), tokens >= 0, set()
+    survey, known = Survey(np.zeros(cells.n_obs, dtype=np.int64)), tokens >= 0
+    hashes: set[bytes] = set()
     for start in range(0, cells.n_obs, READ):
         rows = cells.rows(start, min(start + READ, cells.n_obs))
         _add_rows(survey, start, rows, known)
