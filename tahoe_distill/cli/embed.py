@@ -6,6 +6,7 @@ interrupted carries on when the same command is given again.
 
 import argparse
 import sys
+import time
 
 from tahoe_distill.cli.reading import add_reading_arguments
 from tahoe_distill.embedding import BACKENDS
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Embed the file; Ctrl-C leaves a state that the same command carries on from."""
     from tahoe_distill.embedding import embed_file
+    from tahoe_distill.embedding.summary import summary
 
+    began = time.perf_counter()
     try:
         out = embed_file(
             args.adata,
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command carries on from here", file=sys.stderr)
         raise SystemExit(130) from None
-    print(f"wrote {out} (obsm[{args.key_added!r}])")
+    print(summary(out, args.key_added, time.perf_counter() - began))
 
 
 def _batch_size(text: str) -> int | str:
