@@ -67,6 +67,7 @@ setup(
         "llmfoundry_loggers": ["file_logger = tahoe_distill.training.callbacks.file_logger:RunFileLogger"],
         "llmfoundry_callbacks_with_config": [
             "distillation = tahoe_distill.training.callbacks.distillation:DistillationCallback",
+            "evaluate = tahoe_distill.training.callbacks.evaluate:EvaluateCallback",
             "hf_student = tahoe_distill.training.callbacks.hf_student:HFStudentCallback",
         ],
     },

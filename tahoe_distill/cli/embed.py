@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", default=0, type=int, help="processes that tokenise; 0 for a thread (default)")
     parser.add_argument("--window", type=int, help="cells that are sorted by length and committed together")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output or key")
+    parser.add_argument(
+        "--force", action="store_true", help="embed cells that doctor calls meaningless, whose vectors mean nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
             symbols=args.symbols,
             drug_key=args.drug_key,
             overwrite=args.overwrite,
+            force=args.force,
             progress=True,
             genes=args.genes,
             normalize=not args.no_normalize,

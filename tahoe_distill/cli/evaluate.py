@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
     add("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
     add("--out", metavar="FOLDER", help="write metrics.json, tables and report.html here")
+    add("--export-for", choices=("cz-benchmarks",), help="also write vectors and a script that runs its tasks to --out")
     add("--figures", choices=("png", "svg"), help="also write each figure of the report as an image")
     add("--overwrite", action="store_true", help="replace what an earlier evaluation wrote to --out")
 
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> None:
     from tahoe_distill.evaluation.tables import terminal_table
     from tahoe_distill.evaluation.verdict import MARGIN
 
+    if args.export_for and not (args.out and args.label_key):
+        raise ValueError("--export-for cz-benchmarks needs labels (--label-key) and a folder to write to (--out)")
     if args.figures and not args.out:
         raise ValueError("--figures needs --out, the folder to write them to")
     if args.out:
@@ -171,6 +174,7 @@ def _teacher(
 
 def write_results(found: "Evaluation", record: Mapping[str, Any], args: argparse.Namespace) -> None:
     """Write everything to ``--out``: whole, or not at all."""
+    from tahoe_distill.evaluation.cz_benchmarks import export_for_cz_benchmarks
     from tahoe_distill.evaluation.maps import add_maps
     from tahoe_distill.evaluation.record import write_record
     from tahoe_distill.evaluation.report import write_report
@@ -180,8 +184,17 @@ def write_results(found: "Evaluation", record: Mapping[str, Any], args: argparse
     # What stands there was looked at before the work: an earlier evaluation to replace, or an empty folder.
     with finished_folder(args.out, overwrite=True) as folder:
         write_record(found, record, folder)
+        if args.export_for:
+            export_for_cz_benchmarks(found, folder)
         drawn = [path.name for path in write_report(folder, images=args.figures)]
-    names = ["metrics.json", "metrics.md", "metrics.csv", "cells.csv.gz", *drawn]
+    names = [
+        "metrics.json",
+        "metrics.md",
+        "metrics.csv",
+        "cells.csv.gz",
+        *drawn,
+        *([args.export_for] if args.export_for else []),
+    ]
     print(f"\nwritten to {args.out}: {', '.join(names)}")
 
 

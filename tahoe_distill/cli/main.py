@@ -6,6 +6,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from tahoe_distill.errors import is_spoken, paragraph, rest
+
 # Subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE, `add_arguments(parser)` and
 # `run(args)`; its docstring is the description.
 COMMANDS = {
@@ -48,10 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"tahoe-distill {args.command}: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except Exception as error:
         if args.verbose:
             logging.exception("tahoe-distill %s failed", args.command)
-        print(f"tahoe-distill {args.command}: error: {error}", file=sys.stderr)
+        told = paragraph(error) if is_spoken(error) else f"{paragraph(error)}\n{rest(error, '-v')}"
+        print(f"tahoe-distill {args.command}: error: {told}", file=sys.stderr)
         return 1
     return 0
 

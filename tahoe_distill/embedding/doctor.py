@@ -1,5 +1,6 @@
-"""What will happen when a file is embedded, found out before it does."""
+"""What will happen when a file is embedded, found out before it does; and the refusal where it would mean nothing."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -7,15 +8,17 @@ import numpy as np
 
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
-from tahoe_distill.cells.values import LARGEST_LOG, complaint
+from tahoe_distill.cells.values import LARGEST_LOG, complaint, require_cells
 from tahoe_distill.embedding.loading import ModelSource
-from tahoe_distill.embedding.session import open_session
-from tahoe_distill.embedding.survey import survey_cells
+from tahoe_distill.embedding.session import Session, open_session
+from tahoe_distill.embedding.survey import Survey, survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 
 # Cells that are embedded to estimate the time of all.
 _TRIAL = 16
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,38 @@ def examine(
         if estimate and survey.lengths.any():
             findings.append(_estimate(session, survey))
     return findings
+
+
+def check_cells_make_sense(session: Session) -> Survey:
+    """Look at all cells before they are embedded, by the thresholds of :func:`examine`; warns where it would.
+
+    Args:
+        session: Model and cells. A forced one takes cells that have next to nothing to do with the vocabulary; values
+            that no cell can have are refused all the same.
+
+    Returns:
+        What was seen: lengths, sums, and whatever one look at all cells tells.
+
+    Raises:
+        ValueError: When there are no cells, a value is none that a cell can have, the source is damaged, or the
+            vectors would mean nothing.
+    """
+    cells = session.cells
+    require_cells(cells.source)
+    survey = survey_cells(cells.source, cells.tokens, closely=False)
+    if survey.wrong:
+        raise ValueError(f"{cells.source.where}: {complaint(survey.wrong)}")
+    findings = [*_coverage(survey), *_cells(survey, session.processor)]
+    errors = "; ".join(finding.text for finding in findings if finding.level == ERROR)
+    if errors and not cells.force:
+        raise ValueError(
+            f"{cells.source.where}: {errors}. The vectors would mean nothing; pass --force (force=True) to write them "
+            "all the same"
+        )
+    for finding in findings:
+        if finding.topic == "coverage" and finding.level in (WARNING, ERROR):
+            log.warning("%s: %s", cells.source.where, finding.text)
+    return survey
 
 
 def _storage(source):

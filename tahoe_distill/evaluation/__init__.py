@@ -6,6 +6,7 @@ from tahoe_distill.lazy import hand_out
 _PUBLIC = {
     "Bench": "tahoe_distill.evaluation.bench",
     "Columns": "tahoe_distill.evaluation.bench",
+    "EVALUATORS": "tahoe_distill.evaluation.run",
     "Evaluation": "tahoe_distill.evaluation.run",
     "Evaluator": "tahoe_distill.evaluation.base",
     "NotEvaluable": "tahoe_distill.evaluation.base",

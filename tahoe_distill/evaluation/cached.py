@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from tahoe_distill.cache.record import CACHE_FILE, PARTIAL_FILE, CacheRecord
 from tahoe_distill.cells import match_genes, open_cells
-from tahoe_distill.data.batch import EPOCH, GENES, ID, TEACHER
+from tahoe_distill.data.batch import EPOCH, EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.evaluation.run import TeacherVectors
 from tahoe_distill.models import Tx1Processor
 
@@ -74,13 +74,12 @@ def _samples(folder, record):
 def _compare(folder, query, numbers, samples, processor, gene_key):
     with open_cells(query) as cells:
         tokens = match_genes(cells, processor.vocab, gene_key=gene_key).require().tokens
-    special = set(processor.special_tokens) | {processor.vocab["<pad>"]}
     for number in numbers[np.linspace(0, len(numbers) - 1, min(_COMPARED, len(numbers))).astype(int)].tolist():
-        expressed = set(tokens[np.asarray(query.X[number].todense()).ravel() > 0].tolist())
-        strange = set(np.asarray(samples[number][GENES]).tolist()) - expressed - special
-        # Cells may have been filled up with genes that they do not express, never with more of them than these.
-        if len(strange) > len(expressed):
+        genes, values = (np.asarray(samples[number][name]) for name in (GENES, EXPRESSIONS))
+        seen = genes[(values > 0) & ~np.isin(genes, processor.special_tokens)]
+        strange = np.setdiff1d(seen, tokens[query.X[[number]].nonzero()[1]])
+        if strange.size:
             raise ValueError(
-                f"{folder} is a cache of other cells: the teacher saw {len(strange)} genes in cell {number} that "
+                f"{folder} is a cache of other cells: the teacher saw {strange.size} genes in cell {number} that "
                 "--adata does not have there; give the one file that its shards were prepared from"
             )

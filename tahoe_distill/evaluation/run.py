@@ -160,7 +160,7 @@ def evaluate(
     bar = tqdm(disable=not progress, unit="step", bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
     with bar, _said_once():
         bar.set_description("embedding with the teacher")
-        bench.subjects[TEACHER] = _teacher(teacher, bench, reading, sources.get(TEACHER))
+        bench.subjects[TEACHER] = teacher_subject(teacher, bench, reading, source=sources.get(TEACHER))
         for name, pair in named.items():
             bar.set_description(f"embedding with {name}")
             source = sources.get(name)
@@ -211,7 +211,20 @@ def choose_evaluators(only: Collection[str] = (), skip: Collection[str] = ()) ->
     return [EVALUATORS.find(name)() for name in chosen]
 
 
-def _teacher(teacher: Pair | TeacherVectors, bench: Bench, reading: Reading, source: str | None) -> Subject:
+def teacher_subject(
+    teacher: Pair | TeacherVectors, bench: Bench, reading: Reading, *, source: str | None = None
+) -> Subject:
+    """The teacher's vectors of a bench's cells.
+
+    Args:
+        teacher: Its model and processor, or its vectors.
+        bench: The cells.
+        reading: How it reads them.
+        source: Its folder or hub id, for the record.
+
+    Raises:
+        ValueError: When the vectors are not those of the cells, or are not finite.
+    """
     if not isinstance(teacher, TeacherVectors):
         return embed_subject(teacher, bench, name=TEACHER, role=TEACHER, reading=reading, source=source)
     query = check_vectors(np.asarray(teacher.query, dtype=np.float32), bench.query.n_obs, "the teacher")
@@ -237,17 +250,27 @@ def _judge(found: Evaluation, evaluators: list[Evaluator], bar: tqdm) -> None:
     bar.reset(total=len(pairs))
     for subject, evaluator in pairs:
         bar.set_description(f"{evaluator.name} of {subject.name}")
-        reason = _reason_against(subject, evaluator, found.bench)
-        if reason is None:
-            try:
-                scores = evaluator.evaluate(subject, found.bench)
-                scores = scores if isinstance(scores, Scores) else Scores(scores)
-                found.add(subject, evaluator, scores)
-            except NotEvaluable as error:
-                reason = str(error)
-        if reason:
-            found.skip(evaluator.name, subject.name, reason)
+        judge_one(found, subject, evaluator)
         bar.update()
+
+
+def judge_one(found: Evaluation, subject: Subject, evaluator: Evaluator) -> None:
+    """Add what one evaluator says of one subject, or why it says nothing.
+
+    Args:
+        found: What was found so far.
+        subject: Whom to judge; of the same cells.
+        evaluator: Who judges.
+    """
+    reason = _reason_against(subject, evaluator, found.bench)
+    if reason is None:
+        try:
+            scores = evaluator.evaluate(subject, found.bench)
+            found.add(subject, evaluator, scores if isinstance(scores, Scores) else Scores(scores))
+        except NotEvaluable as error:
+            reason = str(error)
+    if reason:
+        found.skip(evaluator.name, subject.name, reason)
 
 
 def _reason_against(subject: Subject, evaluator: Evaluator, bench: Bench) -> str | None:
