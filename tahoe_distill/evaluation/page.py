@@ -76,7 +76,7 @@ class Figure:
 
         spec = self._as_one()
         path = folder / f"{self.name}.{kind}"
-        version, config = _vega_lite(), {"background": "white"}
+        version, config = _vega_lite(), {"background": "white", "legend": {"columns": 5}}
         if kind == "png":
             path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, config=config, scale=_IMAGE_SCALE))
         else:
