@@ -9,6 +9,7 @@ import numpy as np
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.cells.values import LARGEST_LOG, complaint, require_cells
+from tahoe_distill.embedding.confidence import load_confidence
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.session import Session, open_session
 from tahoe_distill.embedding.summary import duration
@@ -18,6 +19,8 @@ OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 
 # Cells that are embedded first to estimate the time of all; and how long the last trial is to take.
 _TRIAL, _TRIAL_SECONDS = 32, 0.7
+# Closeness to the teacher whose loss is worth a warning.
+_COSTLY = 0.05
 # Files with fewer genes are not whole transcriptomes.
 _WHOLE = 6000
 
@@ -72,7 +75,7 @@ def examine(
         if any(finding.level == ERROR for finding in findings):
             return findings
         findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, cells.match)]
-        findings += _selection(cells, survey, session.processor)
+        findings += [*_selection(cells, survey, session.processor), *_fidelity(session, survey)]
         if estimate and survey.lengths.any():
             findings.append(_estimate(session, survey))
     return findings
@@ -199,6 +202,21 @@ def _selection(cells, survey, processor):
         "has them)"
     )
     return [Finding(WARNING, "selection", text)]
+
+
+def _fidelity(session, survey):
+    """What genes that the model does not know cost in closeness to its teacher, where an export measured it."""
+    try:
+        trust = load_confidence(session.name)
+    except ValueError:
+        return []
+    unknown = 1 - survey.lengths.sum() / max(survey.expressed, 1)
+    cost = trust.cost_of_hiding(unknown)
+    text = (
+        f"{100 * unknown:.1f} % of the expressed genes are not in the vocabulary; hiding so many cost {cost:.3f} of "
+        f"the {trust.closeness[0]:.3f} closeness to the teacher on {trust.cells:,} held-out cells"
+    )
+    return [Finding(WARNING if cost > _COSTLY else OK, "fidelity", text)]
 
 
 def _estimate(session, survey):

@@ -103,6 +103,10 @@ class Session:
         """The model made ready on a device; objects of the caller are not changed."""
         return Engine(self.model, self.processor, self.options, device=device, owned=self.name is not None)
 
+    def genes_read(self, lengths: np.ndarray) -> np.ndarray:
+        """(n,) genes that each vector is made of, from (n,) expressed ones: as many as the context allows."""
+        return np.minimum(lengths, self.processor.max_length - len(self.processor.special_tokens))
+
     def provenance(self) -> dict[str, object]:
         """What to note in ``uns`` to make the vectors again; no time, so that a rerun writes the same file."""
         match, options = self.cells.match, self.options
