@@ -71,13 +71,16 @@ class GeneMatch:
             )
         return f"{self}; {advice}" if self.seen.is_foreign and self.share < _FOREIGN else None
 
-    def require(self) -> "GeneMatch":
+    def require(self, force: bool = False) -> "GeneMatch":
         """The match itself, where cells can be read by it; warns where few genes are known or some repeat.
+
+        Args:
+            force: Take names that look foreign too, as long as a gene is known.
 
         Raises:
             ValueError: When there is a :attr:`problem`.
         """
-        if self.problem:
+        if self.problem and not (force and self.count):
             raise ValueError(f"{self.where}: {self.problem}")
         if self.share < _FEW:
             log.warning("%s: only %s", self.where, self)

@@ -66,10 +66,13 @@ def read_symbols(table: Symbols) -> dict[str, str]:
         return {str(name): str(gene) for name, gene in table.items()}
     path = os.fspath(table)
     kind = path.removesuffix(".gz")
-    with (gzip.open if path != kind else open)(path, "rt", encoding="utf-8", newline="") as file:
-        if kind.endswith(".json"):
-            return read_symbols(_mapping(json.load(file), path))
-        symbols = collect_symbols(_triples(csv.reader(file, delimiter="," if kind.endswith(".csv") else "\t")))
+    try:
+        with (gzip.open if path != kind else open)(path, "rt", encoding="utf-8", newline="") as file:
+            if kind.endswith(".json"):
+                return read_symbols(_mapping(json.load(file), path))
+            symbols = collect_symbols(_triples(csv.reader(file, delimiter="," if kind.endswith(".csv") else "\t")))
+    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: the table of symbols cannot be read ({error}); expected CSV, TSV or JSON") from error
     if not symbols:
         raise ValueError(f"{path}: found no row of a symbol and an Ensembl id; expected CSV, TSV or JSON")
     return symbols

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
     parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
     parser.add_argument("--genes", action="store_true", help="also write the mean embedding of each gene to varm")
+    parser.add_argument(
+        "--confidence", action="store_true", help="also write how close each vector is expected to be to the teacher's"
+    )
     parser.add_argument("--no-normalize", action="store_true", help="leave vectors at their own length")
     parser.add_argument(
         "--batch-size", default="auto", type=_batch_size, help="cells of a batch at most (default: auto)"
@@ -36,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", default=0, type=int, help="processes that tokenise; 0 for a thread (default)")
     parser.add_argument("--window", type=int, help="cells that are sorted by length and committed together")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output or key")
+    parser.add_argument(
+        "--force", action="store_true", help="embed cells that doctor calls meaningless, whose vectors mean nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,6 +61,8 @@ def run(args: argparse.Namespace) -> None:
             symbols=args.symbols,
             drug_key=args.drug_key,
             overwrite=args.overwrite,
+            force=args.force,
+            confidence=args.confidence,
             progress=True,
             genes=args.genes,
             normalize=not args.no_normalize,

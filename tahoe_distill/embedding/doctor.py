@@ -1,5 +1,6 @@
-"""What will happen when a file is embedded, found out before it does."""
+"""What will happen when a file is embedded, found out before it does; and the refusal where it would mean nothing."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -7,18 +8,23 @@ import numpy as np
 
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
-from tahoe_distill.cells.values import LARGEST_LOG, complaint
+from tahoe_distill.cells.values import LARGEST_LOG, complaint, require_cells
+from tahoe_distill.embedding.confidence import load_confidence
 from tahoe_distill.embedding.loading import ModelSource
-from tahoe_distill.embedding.session import open_session
+from tahoe_distill.embedding.session import Session, open_session
 from tahoe_distill.embedding.summary import duration
-from tahoe_distill.embedding.survey import survey_cells
+from tahoe_distill.embedding.survey import Survey, survey_cells
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 
 # Cells that are embedded first to estimate the time of all; and how long the last trial is to take.
 _TRIAL, _TRIAL_SECONDS = 32, 0.7
+# Closeness to the teacher whose loss is worth a warning.
+_COSTLY = 0.05
 # Files with fewer genes are not whole transcriptomes.
 _WHOLE = 6000
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,42 @@ def examine(
         if any(finding.level == ERROR for finding in findings):
             return findings
         findings += [*_coverage(survey), *_cells(survey, session.processor), *_duplicates(survey, cells.match)]
-        findings += _selection(cells, survey, session.processor)
+        findings += [*_selection(cells, survey, session.processor), *_fidelity(session, survey)]
         if estimate and survey.lengths.any():
             findings.append(_estimate(session, survey))
     return findings
+
+
+def check_cells_make_sense(session: Session) -> Survey:
+    """Look at all cells before they are embedded, by the thresholds of :func:`examine`; warns where it would.
+
+    Args:
+        session: Model and cells. A forced one takes cells that have next to nothing to do with the vocabulary; values
+            that no cell can have are refused all the same.
+
+    Returns:
+        What was seen: lengths, sums, and whatever one look at all cells tells.
+
+    Raises:
+        ValueError: When there are no cells, a value is none that a cell can have, the source is damaged, or the
+            vectors would mean nothing.
+    """
+    cells = session.cells
+    require_cells(cells.source)
+    survey = survey_cells(cells.source, cells.tokens, closely=False)
+    if survey.wrong:
+        raise ValueError(f"{cells.source.where}: {complaint(survey.wrong)}")
+    findings = [*_coverage(survey), *_cells(survey, session.processor)]
+    errors = "; ".join(finding.text for finding in findings if finding.level == ERROR)
+    if errors and not cells.force:
+        raise ValueError(
+            f"{cells.source.where}: {errors}. The vectors would mean nothing; pass --force (force=True) to write them "
+            "all the same"
+        )
+    for finding in findings:
+        if finding.topic == "coverage" and finding.level in (WARNING, ERROR):
+            log.warning("%s: %s", cells.source.where, finding.text)
+    return survey
 
 
 def _storage(source):
@@ -164,6 +202,21 @@ def _selection(cells, survey, processor):
         "has them)"
     )
     return [Finding(WARNING, "selection", text)]
+
+
+def _fidelity(session, survey):
+    """What genes that the model does not know cost in closeness to its teacher, where an export measured it."""
+    try:
+        trust = load_confidence(session.name)
+    except ValueError:
+        return []
+    unknown = 1 - survey.lengths.sum() / max(survey.expressed, 1)
+    cost = trust.cost_of_hiding(unknown)
+    text = (
+        f"{100 * unknown:.1f} % of the expressed genes are not in the vocabulary; hiding so many cost {cost:.3f} of "
+        f"the {trust.closeness[0]:.3f} closeness to the teacher on {trust.cells:,} held-out cells"
+    )
+    return [Finding(WARNING if cost > _COSTLY else OK, "fidelity", text)]
 
 
 def _estimate(session, survey):

@@ -504,11 +504,13 @@ class Tx1Model(Tx1PreTrainedModel):
             (n_obs, E) float32 cell embeddings.
 
         Raises:
-            ValueError: When no gene is known, or a count is negative, NaN or infinite.
+            ValueError: When the processor contradicts the model, no gene is known, or a count is negative, NaN or
+                infinite.
 
         Examples:
             >>> adata.obsm["X_tx1"] = model.embed(processor, adata)  # doctest: +SKIP
         """
+        processor.check_model(self.config)
         matrix, tokens, drugs = processor.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
         size = GPU_WINDOW if self.device.type == "cuda" else CPU_WINDOW
         vectors = np.empty((adata.n_obs, self.config.embedding_size), dtype=np.float32)

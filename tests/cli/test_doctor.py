@@ -1,6 +1,7 @@
 """`tahoe-distill doctor`: findings and exit codes."""
 
 import argparse
+import logging
 import re
 from functools import partial
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from tahoe_distill.cli import doctor
-from tahoe_distill.embedding import check_determinism, examine
+from tahoe_distill.embedding import check_determinism, embed, examine
 from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
@@ -98,6 +99,16 @@ def test_determinism_prints_digests(student, tmp_path, capsys, monkeypatch):
     run("determinism", tmp_path / "cells.h5ad", "--model", student)
     printed = capsys.readouterr().out
     assert "same cell, same vector" in printed and "shuffled" in printed
+
+
+def test_determinism_says_each_thing_once(student, tmp_path, caplog):
+    cells = tiny_cells()
+    cells.X[5] = 0
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    check_determinism(tmp_path / "cells.h5ad", student, processes=False)
+    assert sum("express no gene" in record.message for record in caplog.records) == 1
+    embed(tiny_cells()[:1].copy(), student)
+    assert logging.getLogger("tahoe_distill").level == logging.NOTSET
 
 
 def test_two_files_are_refused(student):

@@ -17,9 +17,10 @@ RANKS = {
     **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors"), 0),
     **dict.fromkeys(("cells", "objectives", "metrics"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
-    **dict.fromkeys(("cache", "evaluation"), 3),
-    "training": 4,
-    "cli": 6,
+    "cache": 3,
+    "evaluation": 4,
+    "training": 5,
+    "cli": 7,
 }
 TRAINING_STACK = {"composer", "llmfoundry", "streaming"}
 MAY_IMPORT = {"data": {"streaming"}, "cache": {"streaming"}, "training": TRAINING_STACK, "cli": TRAINING_STACK}
