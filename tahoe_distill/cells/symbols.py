@@ -23,7 +23,7 @@ _ALIAS_COLUMNS = ("aliases", "alias_symbol", "prev_symbol")
 
 
 def with_symbols(vocab: GeneVocab, symbols: Symbols | None = None) -> GeneVocab:
-    """A vocabulary that knows human gene symbols beside its own tokens.
+    """A vocabulary that knows human gene symbols and Ensembl ids beside its own tokens, whichever of them those are.
 
     Args:
         vocab: The vocabulary; its own symbols override the shipped ones.
@@ -31,7 +31,12 @@ def with_symbols(vocab: GeneVocab, symbols: Symbols | None = None) -> GeneVocab:
     """
     table = {} if symbols is None else read_symbols(symbols)
     known = {**human_symbols(), **vocab.symbols, **table}
-    return GeneVocab(vocab.tokens, {name: gene for name, gene in known.items() if gene in vocab.tokens})
+    # A token that is a symbol itself stands for its gene: found by the id, and by the gene's other symbols.
+    by_id = {known[token]: token for token in reversed(vocab.tokens) if token in known}
+    named = {name: by_id.get(gene, gene) for name, gene in {**known, **{gene: gene for gene in by_id}}.items()}
+    return GeneVocab(
+        vocab.tokens, {n: token for n, token in named.items() if token in vocab.tokens and n not in vocab.tokens}
+    )
 
 
 @cache

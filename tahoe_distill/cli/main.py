@@ -7,6 +7,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from tahoe_distill.errors import is_spoken, paragraph, rest
+
 # Subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE, `add_arguments(parser)` and
 # `run(args)`; its docstring is the description.
 COMMANDS = {
@@ -15,7 +17,8 @@ COMMANDS = {
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
-    "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
+    "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
+    "compare": ("compare", "order students by a number, and let the first through or not"),
     "push": ("push", "publish an exported student on the hub"),
     "clean": ("clean", "list what killed runs left behind, and remove it"),
 }
@@ -65,10 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except Exception as error:
         if args.verbose:
             logging.exception("tahoe-distill %s failed", args.command)
-        print(f"tahoe-distill {args.command}: error: {error}", file=sys.stderr)
+        told = paragraph(error) if is_spoken(error) else f"{paragraph(error)}\n{rest(error, '-v')}"
+        print(f"tahoe-distill {args.command}: error: {told}", file=sys.stderr)
         return 1
     return 0
 

@@ -62,7 +62,7 @@ Every setting of the run is in `training_hyperparameters.json`.
 
 ## Limits
 
-- It knows the {vocabulary:,} tokens of its vocabulary only; a cell longer than {context:,} tokens is sampled.
+- It knows the {vocabulary:,} tokens of its vocabulary only, and of a cell {context}.
 - It imitates its teacher and inherits what that model gets wrong; where cells are unlike the training data, it may
   drift from the teacher as well.
 - The metrics above were measured on the data named above and say nothing about other tissues, species or protocols.
@@ -147,7 +147,7 @@ def write_card(
         data=_data(hyperparameters),
         hyperparameters=_settings(hyperparameters),
         vocabulary=config.vocab_size,
-        context=config.context_length,
+        context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
         licence=_APACHE if _has_apache_teacher(hyperparameters) else _UNKNOWN,
     )
 
@@ -209,12 +209,33 @@ def _sizes(config: Tx1Config) -> str:
     rows = {
         "parameters": f"{parameters:,}",
         "outside the gene table": f"{parameters - table:,}",
-        "layers, width, heads": f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}",
+        **_shape(config),
         "cell embedding": f"{config.embedding_size} values",
-        "context": f"{config.context_length:,} genes",
+        "context": _context(config),
         "vocabulary": f"{config.vocab_size:,} tokens",
     }
     return _table(("", ""), rows.items())
+
+
+def _shape(config: Tx1Config) -> dict[str, str]:
+    if config.encoder == "transformer":
+        numbers = f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}"
+        return {"layers, width, heads": numbers}
+    statistics = [*config.set_pools, *(["pairs"] if config.set_pair_rank else [])]
+    return {
+        "encoder": f"without attention; gene vectors of {config.hidden_size}, {config.set_values} in the bins",
+        "statistics of a cell": ", ".join(statistics),
+        "head": f"{config.num_hidden_layers} residual blocks, {config.intermediate_size} wide",
+    }
+
+
+def _context(config: Tx1Config) -> str:
+    return "all genes" if _reads_all(config) else f"{config.context_length:,} genes"
+
+
+def _reads_all(config: Tx1Config) -> bool:
+    """No cell has more genes than the vocabulary."""
+    return config.context_length >= config.vocab_size
 
 
 def _metrics(metrics: Mapping[str, Any], previous: Mapping[str, Any] | None) -> str:

@@ -12,17 +12,18 @@ from tahoe_distill.models.processing_tx1 import SYMBOLS_FILE, VOCAB_FILE
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 # Copied from this package, so that the folder loads without it.
-CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py")
+CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py", "set_encoder_tx1.py")
 GOLDEN_FILE = "golden.json"
 CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
+CONFIDENCE_FILE = "confidence.json"
 
 # With the weights and the golden vectors, what every export has; then what a training run adds.
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
-OPTIONAL_FILES = (GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, ".gitattributes", "LICENSE", "NOTICE")
+OPTIONAL_FILES = (GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, ".gitattributes", "LICENSE", "NOTICE")
 # Lists of versions that earlier pushes wrote; the history of a repository has them.
 FORMER_FILES = ("versions.json",)
 

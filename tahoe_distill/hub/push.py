@@ -2,13 +2,15 @@
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo, HfApi, get_token
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
 from tahoe_distill.hub.checklist import require_complete
@@ -36,6 +38,7 @@ from tahoe_distill.models import Tx1Model
 
 log = logging.getLogger(__name__)
 
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = {"repo_id": str, "private": bool, "only_if_better": str, "mode": str}
 
 
@@ -77,13 +80,19 @@ def push_folder(
         IncompleteFolderError: When the folder fails the checklist.
         NotBetterError: When the published version is as good or better.
         GoldenMismatchError: When the folder, or the revision just published, does not give the golden vectors.
-        ValueError: When the metric, or which of its values are better, is unknown, or ``private`` is asked of a public
-            repository.
+        PermissionError: When nobody is signed in.
+        ValueError: When ``repo_id`` is no name of a repository; when the metric, or which of its values are better, is
+            unknown; when ``private`` is asked of a public repository.
         OSError: When the hub cannot be reached or refuses.
     """
     _check_condition(only_if_better, mode, "push")
+    check_repository(repo_id, "push")
     folder, api = Path(folder), HfApi()
     require_complete(folder)
+    if not dry_run and get_token() is None:
+        raise PermissionError(
+            "nobody is signed in to the hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
+        )
     metrics = read_record(folder, METRICS_FILE)
     if only_if_better is not None:
         find_metric(metrics, only_if_better, f"{folder / METRICS_FILE}")
@@ -128,8 +137,31 @@ def check_push_settings(settings: Mapping[str, Any], where: str) -> dict[str, An
             raise ValueError(f"{where}.{name}: expected a {_SETTINGS[name].__name__}, found {value!r}")
     if not settings.get("repo_id"):
         raise ValueError(f"{where}.repo_id is missing; expected the repository to publish to, such as name/student")
+    check_repository(settings["repo_id"], f"{where}.repo_id")
     _check_condition(settings.get("only_if_better"), settings.get("mode"), where)
     return settings
+
+
+def check_repository(repo_id: str, where: str) -> None:
+    """Refuse what is no name of a repository.
+
+    Args:
+        repo_id: ``owner/name``.
+        where: What the user calls it, for the message.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    reason = "an address, or no owner and name"
+    try:
+        validate_repo_id(repo_id)
+        if _REPOSITORY.fullmatch(repo_id):
+            return
+    except HFValidationError as error:
+        reason = str(error).rstrip(".")
+    raise ValueError(
+        f"{where}: {repo_id!r} is no repository ({reason}); expected owner/name, such as my-lab/tx1-student"
+    )
 
 
 def _check_condition(only_if_better: str | None, mode: str | None, where: str) -> None:
@@ -194,7 +226,11 @@ def _card(folder: Path, stage: Path, repo_id: str, previous: Mapping[str, Any]) 
     text = (folder / CARD_FILE).read_text(encoding="utf-8")
     if text == card_of_folder(folder):
         return card_of_folder(stage, repo_id, previous)
-    log.warning("%s was edited by hand: it is published as it is, with the repository's name filled in", CARD_FILE)
+    log.warning(
+        "%s is not what the folder's records give (it was edited, or they were): it is published as it is, with the "
+        "repository's name filled in",
+        CARD_FILE,
+    )
     return text.replace(PLACEHOLDER, repo_id)
 
 

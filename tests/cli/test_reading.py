@@ -10,7 +10,7 @@ from scipy import sparse
 from tahoe_distill.cells import human_symbols
 from tahoe_distill.cli.main import main
 from tahoe_distill.embedding import check_determinism, embed, examine
-from tahoe_distill.evaluation import evaluate
+from tahoe_distill.evaluation import Columns, evaluate
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tests.helpers.cell_files import KINDS, write_cells
@@ -99,6 +99,8 @@ def run(command, path, arguments, model, folder):
             path,
             "--label-key",
             "kind",
+            "--only",
+            "fidelity",
         ],
     }[command]
     return main([command, *map(str, here), *arguments])
@@ -152,7 +154,9 @@ def test_cells_in_memory(names, model, expected):
     assert {finding.topic: finding.level for finding in examine(adata, model, estimate=False)}["genes"] == "ok"
     assert max(way.difference for way in check_determinism(adata, model, cells=8, processes=False)) < 1e-6
     pair = (Tx1Model.from_pretrained(model).eval(), Tx1Processor.from_pretrained(model))
-    assert evaluate(pair, pair, adata, reference=adata, label_key="kind").cells == 60
+    columns = Columns(label="kind")
+    found = evaluate(pair, pair, adata, reference=adata, columns=columns, only=["fidelity"], baselines=False)
+    assert found.values["student"]["fidelity/knn_overlap_10"] == 1
 
 
 def test_genes_of_raw_cannot_be_written_beside_those_of_var(model):

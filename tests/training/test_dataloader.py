@@ -106,7 +106,7 @@ def test_whole_configuration_objects_are_accepted(folder):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("num_worker", "train_loader has no option 'num_worker': did you mean 'num_workers'"),
+        ("num_worker", "tahoe_mds has no option 'num_worker': did you mean 'num_workers'"),
         ("dataset__shufle", "dataset has no option 'shufle': did you mean 'shuffle'"),
         ("dataset__streams__tahoe__propotion", "dataset.streams.tahoe has no option 'propotion': did you mean 'propor"),
         ("collator__mlm_probabilty", "collator has no option 'mlm_probabilty': did you mean 'mlm_probability'"),
