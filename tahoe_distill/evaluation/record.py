@@ -144,7 +144,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = path / METRICS_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; expected the folder that `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
+            f"{path} does not exist; expected what `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -155,8 +155,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = record.get("schema") if isinstance(record, dict) else None
     if found != SCHEMA:
         raise ValueError(
-            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version, or "
-            "give --teacher and --adata where this is a model"
+            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version, "
+            "or give --teacher and --adata where this is a model"
         )
     return record
 
