@@ -80,7 +80,7 @@ def _scatter(rows: list[dict[str, Any]], lines: list[dict[str, Any]]) -> "altair
 def _around(values: list[float]) -> list[float]:
     """A range with room for what is written beside its ends."""
     least, most = min(values), max(values)
-    return [least / 1.5, most * 1.6] if most > 5 * least else [0, most * 1.3]
+    return [least / 1.5, most * 2.5] if most > 5 * least else [0, most * 1.35]
 
 
 def pareto_figure(comparison: Comparison) -> Figure | None:
