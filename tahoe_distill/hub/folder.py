@@ -19,11 +19,16 @@ HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
 CONFIDENCE_FILE = "confidence.json"
+# What `tahoe-distill evaluate` found of this model: its record and its table of cells.
+EVALUATION_FILES = ("evaluation.json", "evaluation_cells.csv.gz")
 
 # With the weights and the golden vectors, what every export has; then what a training run adds.
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
-OPTIONAL_FILES = (GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, ".gitattributes", "LICENSE", "NOTICE")
+OPTIONAL_FILES = (
+    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, *EVALUATION_FILES),
+    *(".gitattributes", "LICENSE", "NOTICE"),
+)
 # Lists of versions that earlier pushes wrote; the history of a repository has them.
 FORMER_FILES = ("versions.json",)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tahoe_distill.evaluation.tables import cell, markdown_table, names_of, rows, show, terminal_table
+from tahoe_distill.metrics.tables import cell, markdown_table, names_of, rows, show, terminal_table
 
 
 @pytest.fixture
