@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ import yaml
 
 from tahoe_distill.hub.comparison import verdict
 from tahoe_distill.hub.folder import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, is_number, read_record
-from tahoe_distill.models import Tx1Config, Tx1Model
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
@@ -35,18 +37,20 @@ processor = AutoProcessor.from_pretrained("{name}", trust_remote_code=True)
 adata.obsm["X_tx1"] = model.embed(processor, adata)
 ```
 
-`adata` is an AnnData of raw or log1p counts with Ensembl ids; the vectors are float32 and of length 1
-(`normalize=False` leaves them as they are). `model(**processor(adata))` gives gene embeddings too. Whole files:
-`tahoe-distill embed --model {name} --adata in.h5ad --out out.h5ad` (`pip install tahoe-distill`; with that package
-no remote code is needed).
+`adata` is an AnnData of raw or log1p counts. The model knows {genes}; ids and symbols that stand for them are
+found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
+`model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
+--out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
 
 ## Metrics
 
 {metrics}
 
+{chosen}
+
 ## Teacher and objectives
 
-Teacher: `{teacher}`, frozen.
+Teacher: `{teacher}`, frozen.{toy}
 
 {objectives}
 
@@ -89,6 +93,11 @@ Each version that was published is a commit of the repository, with its metrics 
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
 
+_TOYS = ("tx1-nano",)
+_TOY = (
+    " It is a toy: a small model of a few hundred blood cells and the genes that they express, made to try the whole "
+    "way in minutes. A student of it is one too."
+)
 _APACHE = "Apache License 2.0, the licence of the teacher's weights, from which these are derived."
 _UNKNOWN = (
     "The licence of the teacher's weights holds for these weights too, since they are derived from them. The records "
@@ -115,6 +124,7 @@ def card_of_folder(
         read_record(folder, METRICS_FILE),
         repo_id=repo_id,
         previous=previous,
+        genes=GeneVocab.from_file(Path(folder) / VOCAB_FILE).naming,
     )
 
 
@@ -125,6 +135,7 @@ def write_card(
     *,
     repo_id: str | None = None,
     previous: Mapping[str, Any] | None = None,
+    genes: str | None = None,
 ) -> str:
     """The card's text.
 
@@ -134,6 +145,7 @@ def write_card(
         metrics: Metric name to value, as recorded.
         repo_id: Repository that the usage examples name; a placeholder without.
         previous: Metrics of the version published before.
+        genes: What its vocabulary calls genes, as :attr:`GeneVocab.naming` says it.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
@@ -143,6 +155,9 @@ def write_card(
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
+        chosen=_chosen(hyperparameters),
+        genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
+        toy=_TOY if _teacher(hyperparameters) in _TOYS else "",
         objectives=_objectives(hyperparameters.get("model") or {}),
         data=_data(hyperparameters),
         hyperparameters=_settings(hyperparameters),
@@ -266,7 +281,26 @@ def _data(hyperparameters: Mapping[str, Any]) -> str:
         for loader in loaders if isinstance(loaders, list) else [loaders]:
             label = f"{use} ({loader['label']})" if loader.get("label") else use
             rows.append((label, _code(loader.get("dataset") or {})))
-    return _table(("used for", "data set"), rows) if rows else "Not recorded."
+    table = _table(("used for", "data set"), rows) if rows else "Not recorded."
+    known = ((hyperparameters.get("variables") or {}).get("cells") or {}).items()
+    facts = [f"- {use}: {found['cells']:,} cells of {', '.join(found['files'])}" for use, found in known]
+    return "\n".join([table, *(["", *facts] if facts else [])])
+
+
+def _chosen(hyperparameters: Mapping[str, Any]) -> str:
+    """What was decided by the evaluation cells, whose numbers then flatter."""
+    callbacks = hyperparameters.get("callbacks") or {}
+    best = (callbacks.get("hf_student") or {}).get("best")
+    stopper = (callbacks.get("early_stopper") or {}).get("monitor")
+    reasons = [f"the student of the best {_name(best)} was kept"] if best else []
+    reasons += [f"training was stopped by {stopper}"] if stopper else []
+    if not reasons:
+        return "Measured on the evaluation cells named under Data; this run decided nothing by them."
+    return f"Measured on the evaluation cells named under Data, by which {' and '.join(reasons)}: the numbers flatter."
+
+
+def _name(best: Any) -> str:
+    return f"`{best.get('metric') if isinstance(best, dict) else best}`"
 
 
 def _settings(hyperparameters: Mapping[str, Any]) -> str:
