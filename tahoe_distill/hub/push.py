@@ -15,7 +15,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
 from tahoe_distill.hub.checklist import require_complete
 from tahoe_distill.hub.comparison import NotBetterError, find_metric, read_published, require_better
-from tahoe_distill.hub.evaluated import Judge, evaluation_files, link_files
+from tahoe_distill.hub.evaluated import Judge, evaluation_files, is_judged, link_files
 from tahoe_distill.hub.export import (
     Golden,
     GoldenMismatchError,
