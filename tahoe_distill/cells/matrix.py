@@ -77,10 +77,11 @@ class StoredMatrix:
         self.storage = storage or _ENCODINGS.get(encoding, "")
         if not self.storage or (self.storage == "dense" and not hasattr(node, "shape")):
             raise ValueError(f"{where}: the matrix is stored as {encoding!r}; expected an array, csr or csc matrix")
-        if shape is None:
+        sizes: tuple[int, ...] | None = shape
+        if sizes is None:
             found = getattr(node, "shape", None) or node.attrs.get("shape", node.attrs.get("h5sparse_shape", ()))
-            shape = tuple(int(size) for size in found)
-        self.shape = _two(shape, where)
+            sizes = tuple(int(size) for size in found)
+        self.shape = _two(sizes, where)
         self.where = where
         self._check_parts(node)
         self._node = node

@@ -74,8 +74,8 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Evaluate, print a table and a verdict, write what was found."""
     from tahoe_distill.evaluation.record import check_output, to_record
-    from tahoe_distill.evaluation.tables import terminal_table
     from tahoe_distill.evaluation.verdict import MARGIN
+    from tahoe_distill.metrics.tables import terminal_table
 
     if args.export_for and not (args.out and args.label_key):
         raise ValueError("--export-for cz-benchmarks needs labels (--label-key) and a folder to write to (--out)")

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 
 from tahoe_distill.errors import is_spoken, paragraph, rest
@@ -44,13 +45,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
-    args = build_parser().parse_args(argv)
+    try:
+        args = build_parser().parse_args(argv)
+    except KeyboardInterrupt:
+        print("tahoe-distill: interrupted", file=sys.stderr)
+        return 130
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        args.run(args)
+        with warnings.catch_warnings():
+            # What libraries say of themselves and of their users' habits; ours is logged.
+            if not args.verbose:
+                warnings.simplefilter("ignore")
+            args.run(args)
     except KeyboardInterrupt:
         print(f"tahoe-distill {args.command}: interrupted", file=sys.stderr)
         return 130
+    except MemoryError as error:
+        reason = str(error) or "no more could be had"
+        print(
+            f"tahoe-distill {args.command}: error: there is too little memory ({reason}). Either the input is damaged "
+            "and says that it is larger than it is, or it needs a larger machine",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         if args.verbose:
             logging.exception("tahoe-distill %s failed", args.command)

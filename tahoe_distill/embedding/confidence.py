@@ -17,15 +17,19 @@ from typing import Any
 
 import numpy as np
 
+from tahoe_distill.embedding.loading import split_revision
+
 CONFIDENCE_FILE = "confidence.json"
 # Columns of obs: the expected closeness, and the bound that it lies above as often as `coverage` says.
-EXPECTED_COLUMN, LOWER_COLUMN = "tx1_fidelity", "tx1_fidelity_low"
+COLUMNS = EXPECTED_COLUMN, LOWER_COLUMN = "tx1_fidelity", "tx1_fidelity_low"
 COVERAGE = 0.9
 # Fewer held-out cells say too little about others.
 MIN_CELLS = 50
 _VERSION = 1
 _PENALTIES = np.logspace(-3, 3, 13)
 _FOLDS = 5
+# Cells judged at a time.
+_STEP = 8192
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,54 @@ def _value(name: str, value: Any) -> Any:
     if name in ("center", "scale", "weights"):
         return np.asarray(value, dtype=np.float64)
     return tuple(map(float, value)) if name in ("hidden", "closeness") else value
+
+
+def load_confidence(model: str | os.PathLike[str] | None) -> Confidence:
+    """The confidence of an exported student.
+
+    Args:
+        model: Its folder or hub id; ``None`` for objects of the caller.
+
+    Raises:
+        ValueError: When it has none, with what to do.
+    """
+    from transformers.utils import cached_file
+
+    if model is None:
+        raise ValueError(
+            f"confidence is read from {CONFIDENCE_FILE} beside the model: give the model's folder or hub id"
+        )
+    name, revision = split_revision(str(model))
+    path = cached_file(
+        name,
+        CONFIDENCE_FILE,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if path is None:
+        raise ValueError(
+            f"{model} has no {CONFIDENCE_FILE}, which an export writes after an evaluation on {MIN_CELLS} held-out "
+            "cells or more; embed without confidence, or export a student from a run with an eval_loader"
+        )
+    return Confidence.from_file(path)
+
+
+def confidence_columns(found: Confidence, vectors: np.ndarray, genes: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of ``obs``, by name.
+
+    Args:
+        found: The student's.
+        vectors: (n, e) vectors, which may live on the disk.
+        genes: (n,) number of genes that each was made of.
+    """
+    parts = [found.predict(vectors[start : start + _STEP], genes[start : start + _STEP]) for start in _starts(vectors)]
+    expected, low = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return {EXPECTED_COLUMN: expected, LOWER_COLUMN: low}
+
+
+def _starts(vectors: np.ndarray) -> range:
+    return range(0, max(len(vectors), 1), _STEP)
 
 
 def fit_confidence(

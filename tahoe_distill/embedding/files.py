@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from tahoe_distill.cells.stores import identity
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
 from tahoe_distill.embedding.doctor import check_cells_make_sense
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource, processor_fingerprint
@@ -34,6 +35,7 @@ def embed_file(
     drug_key: str | None = None,
     overwrite: bool = False,
     force: bool = False,
+    confidence: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> Path:
@@ -55,6 +57,7 @@ def embed_file(
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         overwrite: Replace an existing output or key, and drop the unfinished result of another run.
         force: As in :func:`tahoe_distill.embed`.
+        confidence: As in :func:`tahoe_distill.embed`.
         progress: Show a progress bar.
         **settings: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``attentions``.
 
@@ -77,21 +80,24 @@ def embed_file(
         found = _identity(path)
         rows = folder / f"rows-{hashlib.sha256(f'{path.resolve()} {layer} {found}'.encode()).hexdigest()[:16]}"
         with open_session(path, model, options, **chosen, force=force, turned=rows) as session:
-            check_output(
-                session.cells.source, out, _keys(session, key_added), needed=_bytes(session), overwrite=overwrite
-            )
+            keys = [*_keys(session, key_added), *(f"obs/{name}" for name in COLUMNS if confidence)]
+            check_output(session.cells.source, out, keys, needed=_bytes(session), overwrite=overwrite)
+            trust = load_confidence(session.name) if confidence else None
             session.check()
-            check_cells_make_sense(session)
+            survey = check_cells_make_sense(session)
             noted = session.provenance()
             run = {**noted, **_run_identity(session, path), "input_files": found}
             partial = PartialResult(folder, run, **_extent(session), overwrite=overwrite)
             totals = _run(session, partial, progress)
             varm = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+            genes = session.genes_read(survey.lengths)
+        columns = {} if trust is None else confidence_columns(trust, partial.vectors, genes)
         if _identity(path) != found:
             drop(folder)
             raise ValueError(f"{path} changed while it was read, so nothing was written; embed it again once it stays")
         # The input is closed, so a copy of it may take its place.
-        write_output(path, out, key_added, vectors=partial.vectors, uns={**noted, **totals.counts}, varm=varm)
+        uns = {**noted, **totals.counts}
+        write_output(path, out, key_added, vectors=partial.vectors, uns=uns, varm=varm, obs=columns)
         drop(folder)
     return out
 

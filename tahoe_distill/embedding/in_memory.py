@@ -13,6 +13,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
 from tahoe_distill.embedding.doctor import check_cells_make_sense
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource
@@ -46,6 +47,7 @@ def embed(
     devices: str | int | Sequence[str | torch.device] | None = None,
     workers: int = 0,
     window: int | None = None,
+    confidence: bool = False,
     progress: bool = False,
 ) -> AnnData | None:
     """Embed every cell of an AnnData with a student or a converted teacher.
@@ -81,6 +83,9 @@ def embed(
         devices: Several devices, one process each: a list, ``"cuda:0,cuda:1"``, or a number.
         workers: Processes that tokenise; 0 for a thread.
         window: Cells sorted by length together; ``None`` for 1,024 on CPUs and 4,096 on GPUs.
+        confidence: Also write ``obs["tx1_fidelity"]``, how close (-1 … 1) each vector is expected to be to the
+            teacher's, and ``obs["tx1_fidelity_low"]``, the bound that nine of ten cells lie above; for an exported
+            student that was calibrated, named by its folder or hub id.
         progress: Show a progress bar.
 
     Returns:
@@ -99,15 +104,19 @@ def embed(
         genes=genes, attentions=attentions, window=window, workers=workers,
     )  # fmt: skip
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
-    _check_target(adata, key_added, options, overwrite, copy)
+    _check_target(adata, key_added, options, overwrite, copy, COLUMNS if confidence else ())
     with open_session(adata, model, options, **chosen, force=force) as session:
+        trust = load_confidence(session.name) if confidence else None
         session.check()
-        check_cells_make_sense(session)
+        survey = check_cells_make_sense(session)
         noted = session.provenance()
         vectors, totals, attention = _run(session, progress)
         table = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+        columns = {} if trust is None else confidence_columns(trust, vectors, session.genes_read(survey.lengths))
     totals.warn()
     target = writable(adata, copy)
+    for name, values in columns.items():
+        target.obs[name] = values
     target.obsm[key_added] = vectors
     target.uns[key_added] = {**noted, **totals.counts}
     if table is not None:
@@ -117,12 +126,15 @@ def embed(
     return target if copy else None
 
 
-def _check_target(adata: AnnData, key: str, options: Options, overwrite: bool, copy: bool) -> None:
+def _check_target(
+    adata: AnnData, key: str, options: Options, overwrite: bool, copy: bool, columns: Sequence[str]
+) -> None:
     """Refuse, before any work, an object or a key that cannot be written to."""
     require_anndata(adata, copy)
     check_key(key)
     keys = [f"{group}/{key}" for group in ("obsm", "uns", *(["varm"] if options.genes else []))]
     keys += [f"layers/{key}_attention"] if options.attentions is not None else []
+    keys += [f"obs/{column}" for column in columns]
     parts = {name: (name.partition("/")[0], name.partition("/")[2]) for name in keys}
     found = {
         name: getattr(adata, part)[entry] for name, (part, entry) in parts.items() if entry in getattr(adata, part)

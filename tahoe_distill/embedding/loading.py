@@ -1,5 +1,6 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
 
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
@@ -19,8 +21,8 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     """Load or unpack a student (or a converted teacher) and check that its parts belong together.
 
     Args:
-        source: A folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model``
-            and ``processor``.
+        source: A folder or hub id (``name/student``, ``name/student@REVISION``) of an exported model, a
+            ``(model, processor)`` pair, or an object with ``model`` and ``processor``.
 
     Returns:
         The model, in eval mode where it was loaded, and its processor.
@@ -60,10 +62,23 @@ def _unpack(source):
     return model, processor
 
 
+def split_revision(source: str) -> tuple[str, str | None]:
+    """A folder or hub id, and the revision behind the ``@`` of a hub id; ``None`` for the newest."""
+    name, at, revision = source.rpartition("@")
+    if not at or os.path.exists(source):
+        return source, None
+    if not name or not revision:
+        raise ValueError(f"{source!r}: expected a hub id and a revision, such as name/student@main")
+    return name, revision
+
+
 def _read(source):
+    source, revision = split_revision(source)
     _check_folder(source)
+    chosen = {} if revision is None else {"revision": revision}
     try:
-        model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
+        with _no_bar():
+            model, info = Tx1Model.from_pretrained(source, output_loading_info=True, **chosen)
     except SafetensorError as error:
         raise ValueError(
             f"{source}: model.safetensors cannot be read ({error}); it is truncated or damaged, so download or export "
@@ -78,7 +93,19 @@ def _read(source):
     ]
     if wrong:
         raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
-    return model.eval(), Tx1Processor.from_pretrained(source)
+    return model.eval(), Tx1Processor.from_pretrained(source, **chosen)
+
+
+@contextlib.contextmanager
+def _no_bar():
+    """Without the progress bar that newer transformers show of a second's work."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _check_folder(source):

@@ -160,6 +160,7 @@ def write_output(
     vectors: np.ndarray,
     uns: dict[str, object],
     varm: np.ndarray | None = None,
+    obs: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write the input and the results to ``out``.
 
@@ -173,6 +174,7 @@ def write_output(
         vectors: (n_obs, e) float32 array, which may live on the disk.
         uns: Dict for ``uns[key]``.
         varm: (n_vars, d) gene embeddings, or ``None``.
+        obs: (n_obs,) columns by name.
 
     Raises:
         OSError: When the disk is full; the unfinished file is removed.
@@ -184,16 +186,16 @@ def write_output(
             with open_cells(path) as cells:
                 cells.copy_to(growing)
             if growing.is_dir():
-                _add_to_zarr(growing, key, vectors, uns, varm)
+                _add_to_zarr(growing, key, vectors, uns, varm, obs or {})
             else:
-                _add_to_h5ad(growing, key, vectors, uns, varm)
+                _add_to_h5ad(growing, key, vectors, uns, varm, obs or {})
             sync(growing)
         _put_in_place(growing, out)
     finally:
         remove(growing)
 
 
-def _add_to_h5ad(growing, key, vectors, uns, varm):
+def _add_to_h5ad(growing, key, vectors, uns, varm, obs):
     with h5py.File(growing, "r+") as file:
         for name in ("obsm", "uns", "varm"):
             if name not in file:
@@ -207,9 +209,10 @@ def _add_to_h5ad(growing, key, vectors, uns, varm):
         write_elem(file["uns"], key, uns)
         if varm is not None:
             write_elem(file["varm"], key, varm)
+        _add_columns(file["obs"], obs)
 
 
-def _add_to_zarr(growing, key, vectors, uns, varm):
+def _add_to_zarr(growing, key, vectors, uns, varm, obs):
     import zarr
 
     consolidated = (growing / ".zmetadata").exists() or "consolidated_metadata" in _text(growing / "zarr.json")
@@ -223,8 +226,17 @@ def _add_to_zarr(growing, key, vectors, uns, varm):
     write_elem(group["uns"], key, uns)
     if varm is not None:
         write_elem(group["varm"], key, varm)
+    _add_columns(group["obs"], obs)
     if consolidated:
         zarr.consolidate_metadata(str(growing))
+
+
+def _add_columns(table, columns):
+    """Add columns to a stored ``obs``, after those that are there."""
+    for name, values in columns.items():
+        write_elem(table, name, values)
+    there = [str(name) for name in table.attrs["column-order"]]
+    table.attrs["column-order"] = [*there, *(name for name in columns if name not in there)]
 
 
 def _text(path):

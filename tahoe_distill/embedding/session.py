@@ -15,6 +15,7 @@ from tahoe_distill.cells import Cells, GeneMatch, check_cells, match_genes, open
 from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.backends import check_backend
 from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
@@ -90,7 +91,11 @@ class Session:
 
         Raises:
             ValueError: With what was found and what to do.
+            ImportError: When the backend is not installed.
         """
+        check_backend(self.options.backend)
+        if self.options.attentions is not None and self.model.set_encoder is not None:
+            raise ValueError("attentions were asked for, and this model pays none (encoder: set); leave them out")
         self.options.blocks(self.model.config.num_hidden_layers)
         if self.options.genes or self.options.attentions is not None:
             self.cells.check_genes()
@@ -99,6 +104,10 @@ class Session:
     def engine(self, device: torch.device) -> Engine:
         """The model made ready on a device; objects of the caller are not changed."""
         return Engine(self.model, self.processor, self.options, device=device, owned=self.name is not None)
+
+    def genes_read(self, lengths: np.ndarray) -> np.ndarray:
+        """(n,) genes that each vector is made of, from (n,) expressed ones: as many as the context allows."""
+        return np.minimum(lengths, self.processor.max_length - len(self.processor.special_tokens))
 
     def provenance(self) -> dict[str, object]:
         """What to note in ``uns`` to make the vectors again; no time, so that a rerun writes the same file."""

@@ -26,6 +26,7 @@ class Survey:
         log1p: Those of them that are log1p of scaled counts.
         largest: Largest value.
         twins: Cells with exactly the values of an earlier one.
+        expressed: Values that are not zero.
     """
 
     lengths: np.ndarray
@@ -36,6 +37,7 @@ class Survey:
     log1p: int = 0
     largest: float = 0.0
     twins: int = 0
+    expressed: int = 0
 
 
 def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True) -> Survey:
@@ -49,7 +51,8 @@ def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True) -> S
     Raises:
         ValueError: When the source is damaged.
     """
-    survey, known, hashes = Survey(np.zeros(cells.n_obs, dtype=np.int64)), tokens >= 0, set()
+    survey, known = Survey(np.zeros(cells.n_obs, dtype=np.int64)), tokens >= 0
+    hashes: set[bytes] = set()
     for start in range(0, cells.n_obs, READ):
         rows = cells.rows(start, min(start + READ, cells.n_obs))
         _add_rows(survey, start, rows, known)
@@ -68,6 +71,7 @@ def _add_rows(survey: Survey, start: int, rows: sparse.csr_matrix, known: np.nda
     counted = known[rows.indices]
     expressed = np.concatenate([[0], np.cumsum(counted & (rows.data != 0))])
     survey.lengths[start : start + rows.shape[0]] = expressed[rows.indptr[1:]] - expressed[rows.indptr[:-1]]
+    survey.expressed += int(np.count_nonzero(rows.data))
     survey.total += float(values.sum())
     survey.known += float(values[counted].sum())
     survey.largest = max(survey.largest, float(values.max(initial=0.0)))

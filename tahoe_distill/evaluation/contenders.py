@@ -11,8 +11,8 @@ import pandas as pd
 
 from tahoe_distill.evaluation.record import read_cells, read_record
 from tahoe_distill.evaluation.subjects import STUDENT, TEACHER
-from tahoe_distill.evaluation.tables import names_of
 from tahoe_distill.hub.folder import EVALUATION_FILES
+from tahoe_distill.metrics.tables import names_of
 
 # Two runs of one teacher differ by rounding, two teachers by far more.
 _SAME_TEACHER = 0.02

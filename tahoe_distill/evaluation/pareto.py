@@ -9,7 +9,7 @@ from tahoe_distill.evaluation.baselines import RANDOM
 from tahoe_distill.evaluation.compare import Comparison
 from tahoe_distill.evaluation.page import Figure, to_spec
 from tahoe_distill.evaluation.subjects import BASELINE, CONTROL, STUDENT, TEACHER
-from tahoe_distill.evaluation.tables import ROWS, names_of, show
+from tahoe_distill.metrics.tables import ROWS, names_of, show
 
 if TYPE_CHECKING:
     import altair

@@ -101,7 +101,7 @@ def write_record(found: Evaluation, record: Mapping[str, Any], folder: str | os.
         record: :func:`to_record` of it.
         folder: Where.
     """
-    from tahoe_distill.evaluation.tables import markdown_table
+    from tahoe_distill.metrics.tables import markdown_table
 
     folder = Path(folder)
     (folder / METRICS_FILE).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -144,8 +144,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = path / METRICS_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; expected the folder that `tahoe-distill evaluate --out` wrote, or its "
-            f"{METRICS_FILE}"
+            f"{path} does not exist; expected what `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

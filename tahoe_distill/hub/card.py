@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ import yaml
 
 from tahoe_distill.hub.comparison import verdict
 from tahoe_distill.hub.folder import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, is_number, read_record
-from tahoe_distill.models import Tx1Config, Tx1Model
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
@@ -35,18 +37,20 @@ processor = AutoProcessor.from_pretrained("{name}", trust_remote_code=True)
 adata.obsm["X_tx1"] = model.embed(processor, adata)
 ```
 
-`adata` is an AnnData of raw or log1p counts with Ensembl ids; the vectors are float32 and of length 1
-(`normalize=False` leaves them as they are). `model(**processor(adata))` gives gene embeddings too. Whole files:
-`tahoe-distill embed --model {name} --adata in.h5ad --out out.h5ad` (`pip install tahoe-distill`; with that package
-no remote code is needed).
+`adata` is an AnnData of raw or log1p counts. The model knows {genes}; ids and symbols that stand for them are
+found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
+`model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
+--out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
 
 ## Metrics
 
 {metrics}
 
+{chosen}
+
 ## Teacher and objectives
 
-Teacher: `{teacher}`, frozen.
+Teacher: `{teacher}`, frozen.{toy}
 
 {objectives}
 
@@ -62,7 +66,7 @@ Every setting of the run is in `training_hyperparameters.json`.
 
 ## Limits
 
-- It knows the {vocabulary:,} tokens of its vocabulary only; a cell longer than {context:,} tokens is sampled.
+- It knows the {vocabulary:,} tokens of its vocabulary only, and of a cell {context}.
 - It imitates its teacher and inherits what that model gets wrong; where cells are unlike the training data, it may
   drift from the teacher as well.
 - The metrics above were measured on the data named above and say nothing about other tissues, species or protocols.
@@ -89,6 +93,11 @@ Each version that was published is a commit of the repository, with its metrics 
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
 
+_TOYS = ("tx1-nano",)
+_TOY = (
+    " It is a toy: a small model of a few hundred blood cells and the genes that they express, made to try the whole "
+    "way in minutes. A student of it is one too."
+)
 _APACHE = "Apache License 2.0, the licence of the teacher's weights, from which these are derived."
 _UNKNOWN = (
     "The licence of the teacher's weights holds for these weights too, since they are derived from them. The records "
@@ -115,6 +124,7 @@ def card_of_folder(
         read_record(folder, METRICS_FILE),
         repo_id=repo_id,
         previous=previous,
+        genes=GeneVocab.from_file(Path(folder) / VOCAB_FILE).naming,
     )
 
 
@@ -125,6 +135,7 @@ def write_card(
     *,
     repo_id: str | None = None,
     previous: Mapping[str, Any] | None = None,
+    genes: str | None = None,
 ) -> str:
     """The card's text.
 
@@ -134,6 +145,7 @@ def write_card(
         metrics: Metric name to value, as recorded.
         repo_id: Repository that the usage examples name; a placeholder without.
         previous: Metrics of the version published before.
+        genes: What its vocabulary calls genes, as :attr:`GeneVocab.naming` says it.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
@@ -143,11 +155,14 @@ def write_card(
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
+        chosen=_chosen(hyperparameters),
+        genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
+        toy=_TOY if _teacher(hyperparameters) in _TOYS else "",
         objectives=_objectives(hyperparameters.get("model") or {}),
         data=_data(hyperparameters),
         hyperparameters=_settings(hyperparameters),
         vocabulary=config.vocab_size,
-        context=config.context_length,
+        context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
         licence=_APACHE if _has_apache_teacher(hyperparameters) else _UNKNOWN,
     )
 
@@ -209,12 +224,33 @@ def _sizes(config: Tx1Config) -> str:
     rows = {
         "parameters": f"{parameters:,}",
         "outside the gene table": f"{parameters - table:,}",
-        "layers, width, heads": f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}",
+        **_shape(config),
         "cell embedding": f"{config.embedding_size} values",
-        "context": f"{config.context_length:,} genes",
+        "context": _context(config),
         "vocabulary": f"{config.vocab_size:,} tokens",
     }
     return _table(("", ""), rows.items())
+
+
+def _shape(config: Tx1Config) -> dict[str, str]:
+    if config.encoder == "transformer":
+        numbers = f"{config.num_hidden_layers}, {config.hidden_size}, {config.num_attention_heads}"
+        return {"layers, width, heads": numbers}
+    statistics = [*config.set_pools, *(["pairs"] if config.set_pair_rank else [])]
+    return {
+        "encoder": f"without attention; gene vectors of {config.hidden_size}, {config.set_values} in the bins",
+        "statistics of a cell": ", ".join(statistics),
+        "head": f"{config.num_hidden_layers} residual blocks, {config.intermediate_size} wide",
+    }
+
+
+def _context(config: Tx1Config) -> str:
+    return "all genes" if _reads_all(config) else f"{config.context_length:,} genes"
+
+
+def _reads_all(config: Tx1Config) -> bool:
+    """No cell has more genes than the vocabulary."""
+    return config.context_length >= config.vocab_size
 
 
 def _metrics(metrics: Mapping[str, Any], previous: Mapping[str, Any] | None) -> str:
@@ -245,7 +281,26 @@ def _data(hyperparameters: Mapping[str, Any]) -> str:
         for loader in loaders if isinstance(loaders, list) else [loaders]:
             label = f"{use} ({loader['label']})" if loader.get("label") else use
             rows.append((label, _code(loader.get("dataset") or {})))
-    return _table(("used for", "data set"), rows) if rows else "Not recorded."
+    table = _table(("used for", "data set"), rows) if rows else "Not recorded."
+    known = ((hyperparameters.get("variables") or {}).get("cells") or {}).items()
+    facts = [f"- {use}: {found['cells']:,} cells of {', '.join(found['files'])}" for use, found in known]
+    return "\n".join([table, *(["", *facts] if facts else [])])
+
+
+def _chosen(hyperparameters: Mapping[str, Any]) -> str:
+    """What was decided by the evaluation cells, whose numbers then flatter."""
+    callbacks = hyperparameters.get("callbacks") or {}
+    best = (callbacks.get("hf_student") or {}).get("best")
+    stopper = (callbacks.get("early_stopper") or {}).get("monitor")
+    reasons = [f"the student of the best {_name(best)} was kept"] if best else []
+    reasons += [f"training was stopped by {stopper}"] if stopper else []
+    if not reasons:
+        return "Measured on the evaluation cells named under Data; this run decided nothing by them."
+    return f"Measured on the evaluation cells named under Data, by which {' and '.join(reasons)}: the numbers flatter."
+
+
+def _name(best: Any) -> str:
+    return f"`{best.get('metric') if isinstance(best, dict) else best}`"
 
 
 def _settings(hyperparameters: Mapping[str, Any]) -> str:

@@ -94,6 +94,14 @@ class GeneVocab:
     def __getitem__(self, token: str) -> int:
         return self.tokens[token]
 
+    @property
+    def naming(self) -> str:
+        """What its genes are called, with an example, such as ``human Ensembl ids such as ENSG00000141510``."""
+        genes = [token for token in self.tokens if not token.startswith("<")]
+        ids = sum(gene.startswith("ENSG") for gene in genes)
+        kind = "human Ensembl ids" if 2 * ids >= len(genes) else "gene symbols"
+        return f"{kind} such as {genes[0]}" if genes else "genes, of which it has none"
+
     def gene_tokens(self, names: Iterable[Any]) -> np.ndarray:
         """Numbers of ``names`` as int64, -1 where unknown; see :meth:`find_genes`."""
         return self.find_genes(names)[0]
@@ -129,7 +137,8 @@ class GeneVocab:
             for gene in (candidate, candidate.partition(".")[0]):
                 if gene in self._genes:
                     return gene, False
-        for candidate in dict.fromkeys((name, bare, capitals.get(bare, bare))):
+        plain = bare.upper().partition(".")[0] if bare.upper().startswith("ENSG") else bare
+        for candidate in dict.fromkeys((name, bare, capitals.get(bare, bare), plain)):
             if candidate in self._genes:
                 return candidate, False
             if self.symbols.get(candidate) in self._genes:
@@ -639,9 +648,9 @@ class Tx1Processor(FeatureExtractionMixin):
         if not (tokens >= 0).any():
             example = ", ".join(map(str, list(adata.var_names)[:3]))
             raise ValueError(
-                f"none of the {len(tokens)} genes is in the vocabulary (var_names start with {example}); expected "
-                "human Ensembl ids such as ENSG00000141510, or symbols such as TP53, in var_names or in a column named "
-                "with gene_key"
+                f"none of the {len(tokens)} genes is in the vocabulary (var_names start with {example}); this model "
+                f"knows its genes as {self.vocab.naming}: expected such names, or symbols and ids that its table has, "
+                "in var_names or in a column named with gene_key"
             )
         return tokens
 

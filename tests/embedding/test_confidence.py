@@ -2,10 +2,13 @@
 
 import json
 
+import anndata
 import numpy as np
 import pytest
 
-from tahoe_distill.embedding.confidence import Confidence, fit_confidence
+from tahoe_distill.embedding import embed, embed_file, examine
+from tahoe_distill.embedding.confidence import COLUMNS, Confidence, fit_confidence
+from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
 def make_views(count, seed, width=6):
@@ -85,3 +88,47 @@ def test_too_few_cells_and_other_spaces_are_refused():
     views, genes, teacher = make_views(80, seed=0)
     with pytest.raises(ValueError, match="embed into 6 and 4 values"):
         fit_confidence(views, genes, teacher[:, :4], hidden=(0.0, 0.5))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny student with a confidence of its own."""
+    pair = tiny_pair()
+    save_pair(pair, tmp_path / "student")
+    width = pair[0].config.embedding_size
+    views, genes, teacher = make_views(100, seed=0, width=width)
+    found = fit_confidence(views, genes, teacher, hidden=(0.0, 0.5))
+    (tmp_path / "student" / "confidence.json").write_text(found.to_text())
+    return tmp_path / "student"
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+def test_file_and_memory_write_the_same_columns(folder, tmp_path, suffix):
+    cells = tiny_cells()
+    cells.obs["kind"] = "a"
+    path, out = tmp_path / f"cells{suffix}", tmp_path / f"out{suffix}"
+    (cells.write_h5ad if suffix == ".h5ad" else cells.write_zarr)(path)
+    embed_file(path, folder, out, confidence=True)
+    written = (anndata.read_h5ad if suffix == ".h5ad" else anndata.read_zarr)(out)
+    inside = embed(cells, folder, confidence=True, copy=True)
+    assert list(written.obs.columns) == [*cells.obs.columns, "tx1_fidelity", "tx1_fidelity_low"]
+    for name in COLUMNS:
+        np.testing.assert_allclose(written.obs[name], inside.obs[name], atol=1e-6)
+    assert (inside.obs["tx1_fidelity_low"] <= inside.obs["tx1_fidelity"]).all()
+    with pytest.raises(ValueError, match="already has obs/tx1_fidelity, obs/tx1_fidelity_low"):
+        embed(inside, folder, confidence=True, key_added="X_other")
+
+
+def test_a_model_without_one_says_what_to_do(folder):
+    (folder / "confidence.json").unlink()
+    with pytest.raises(ValueError, match="has no confidence.json, which an export writes"):
+        embed(tiny_cells(), folder, confidence=True)
+    with pytest.raises(ValueError, match="give the model's folder or hub id"):
+        embed(tiny_cells(), tiny_pair(), confidence=True)
+
+
+def test_doctor_says_what_unknown_genes_cost(folder):
+    cells = tiny_cells()
+    findings = {finding.topic: finding for finding in examine(cells, folder, estimate=False)}
+    assert "of the expressed genes are not in the vocabulary" in findings["fidelity"].text

@@ -22,6 +22,7 @@ from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_fol
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
+from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
@@ -71,7 +72,7 @@ class HFStudentCallback(CallbackWithConfig):
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
-        self.config = dict(train_config)
+        self.config = _with_cells(train_config)
         self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
         if self.push and not self.config.get("eval_loader"):
             raise ValueError(
@@ -201,7 +202,7 @@ class HFStudentCallback(CallbackWithConfig):
             **extra,
             **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
-            CARD_FILE: write_card(student.config, json.loads(recorded), metrics),
+            CARD_FILE: write_card(student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
@@ -218,6 +219,19 @@ class HFStudentCallback(CallbackWithConfig):
 
 def _first_label(state: State) -> str | None:
     return state.evaluators[0].label if state.evaluators else None
+
+
+def _with_cells(train_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's configuration, and among its variables what its cells are: the record is all that a card is made of."""
+    config = dict(train_config)
+    evaluation = config.get("eval_loader") or {}
+    sections = {"training": config.get("train_loader") or {}}
+    sections |= {} if isinstance(evaluation, list) else {"evaluation": evaluation}
+    found = {use: recorded_cells(section) for use, section in sections.items()}
+    known = {use: cells for use, cells in found.items() if cells}
+    if known:
+        config["variables"] = {**(config.get("variables") or {}), "cells": known}
+    return config
 
 
 def _exists(folder: Path) -> FileExistsError:

@@ -92,8 +92,10 @@ def markdown_table(record: Mapping[str, Any], *, intervals: bool = True) -> str:
 
 def terminal_table(record: Mapping[str, Any]) -> str:
     """Models under test first, baselines and controls below, fit for a terminal."""
+    count, known = record["cells"]["query"], record["cells"]["reference"]
+    beside = f", labels and baselines learned from {known:,} others" if known else ""
+    blocks = [f"{count:,} held-out cells{beside}"]
     groups = [("teacher", "student"), ("baseline", "control")]
-    blocks = []
     for roles in groups:
         names = [name for name, subject in record["subjects"].items() if subject["role"] in roles]
         shown = [
