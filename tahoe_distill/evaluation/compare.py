@@ -4,16 +4,20 @@ Each of a cell's numbers has a partner, and the draws of a bootstrap hold the sa
 does not widen the interval of their difference.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tahoe_distill.evaluation.contenders import Contender
+from tahoe_distill.evaluation.contenders import Contender, read_published, why_not_comparable
 from tahoe_distill.evaluation.intervals import Statistic, draws, interval, macro_f1_of, mean_of
 from tahoe_distill.naming import unknown
+
+log = logging.getLogger(__name__)
 
 PRIMARY = "fidelity/knn_overlap_10"
 SCHEMA = "tahoe-distill/comparison/1"
@@ -178,3 +182,28 @@ def gate(contenders: Sequence[Contender], metric: str, margin: float) -> Gate:
             f"{'no worse' if lost <= margin else 'not shown to be no worse'}"
         )
     return Gate(passed, tuple(because))
+
+
+def judge_by_evaluations(margin: float) -> Callable[[str, Path, Path], tuple[bool, str] | None]:
+    """How a push decides where the new version and the published one carry an evaluation: by :func:`gate`.
+
+    Args:
+        margin: What the new version may lose.
+
+    Returns:
+        A function of a number and of the two folders: whether the new version is no worse, and why; ``None`` where one
+        of them does not have the number, or they were not judged alike, of which a warning says why.
+    """
+
+    def judge(metric: str, new: Path, old: Path) -> tuple[bool, str] | None:
+        given = [(name, read_published(folder)) for name, folder in (("this one", new), ("the published one", old))]
+        sides = [replace(contender, name=name) for name, contender in given if contender is not None]
+        if len(sides) < 2 or any(metric not in side.values for side in sides):
+            return None
+        if reason := why_not_comparable(*sides):
+            log.warning("the evaluations cannot decide: of the published one, %s", reason)
+            return None
+        found = gate(sides, metric, margin)
+        return found.passed, " ".join(found.because)
+
+    return judge

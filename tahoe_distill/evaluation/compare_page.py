@@ -10,7 +10,7 @@ from tahoe_distill.evaluation.compare import Comparison, Gate, Standing
 from tahoe_distill.evaluation.contenders import Contender
 from tahoe_distill.evaluation.page import HOW_TO_GET, can_draw, notice, page, paragraph, section, table, write_images
 from tahoe_distill.evaluation.pareto import pareto_figure
-from tahoe_distill.evaluation.tables import ROWS, cell, rows, show
+from tahoe_distill.metrics.tables import ROWS, cell, rows, show
 
 COMPARISON_FILE, PAGE_FILE, TABLE_FILE = "comparison.json", "comparison.html", "comparison.md"
 _COSTS = {"cost/parameters": "parameters", "cost/cells_per_second": "cells per second"}

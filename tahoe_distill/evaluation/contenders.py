@@ -11,7 +11,8 @@ import pandas as pd
 
 from tahoe_distill.evaluation.record import read_cells, read_record
 from tahoe_distill.evaluation.subjects import STUDENT, TEACHER
-from tahoe_distill.evaluation.tables import names_of
+from tahoe_distill.hub.folder import EVALUATION_FILES
+from tahoe_distill.metrics.tables import names_of
 
 # Two runs of one teacher differ by rounding, two teachers by far more.
 _SAME_TEACHER = 0.02
@@ -66,6 +67,35 @@ def read_contenders(sources: Sequence[str | os.PathLike[str]]) -> list[Contender
             name = folder.resolve().name if len(students) == 1 else f"{folder.resolve().name}/{student}"
             found.append(Contender(name, student, record, cells, str(source)))
     return check_comparable(_told_apart(found))
+
+
+def read_published(folder: str | os.PathLike[str]) -> Contender | None:
+    """The student of a model folder, by the evaluation that it carries; ``None`` where it carries none.
+
+    Args:
+        folder: A model folder, with what :func:`tahoe_distill.hub.push.push_folder` puts beside the model.
+
+    Raises:
+        ValueError: When it is no evaluation of one student.
+    """
+    record, cells = (Path(folder) / name for name in EVALUATION_FILES)
+    return read_one(record, cells) if record.is_file() and cells.is_file() else None
+
+
+def read_one(record: Path, cells: Path) -> Contender:
+    """The only student of an evaluation.
+
+    Args:
+        record: Its ``metrics.json``, under whatever name.
+        cells: Its ``cells.csv.gz``, under whatever name.
+
+    Raises:
+        ValueError: When it judged no student or several.
+    """
+    found = contenders_of(read_record(record), read_cells(cells))
+    if len(found) != 1:
+        raise ValueError(f"{record} judges {len(found)} students; expected the model it is about: evaluate it alone")
+    return found[0]
 
 
 def contenders_of(record: Mapping[str, Any], cells: pd.DataFrame) -> list[Contender]:

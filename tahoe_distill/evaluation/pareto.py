@@ -9,7 +9,7 @@ from tahoe_distill.evaluation.baselines import RANDOM
 from tahoe_distill.evaluation.compare import Comparison
 from tahoe_distill.evaluation.page import Figure, to_spec
 from tahoe_distill.evaluation.subjects import BASELINE, CONTROL, STUDENT, TEACHER
-from tahoe_distill.evaluation.tables import ROWS, names_of, show
+from tahoe_distill.metrics.tables import ROWS, names_of, show
 
 if TYPE_CHECKING:
     import altair
@@ -80,7 +80,7 @@ def _scatter(rows: list[dict[str, Any]], lines: list[dict[str, Any]]) -> "altair
 def _around(values: list[float]) -> list[float]:
     """A range with room for what is written beside its ends."""
     least, most = min(values), max(values)
-    return [least / 1.5, most * 1.6] if most > 5 * least else [0, most * 1.3]
+    return [least / 1.5, most * 2.5] if most > 5 * least else [0, most * 1.35]
 
 
 def pareto_figure(comparison: Comparison) -> Figure | None:

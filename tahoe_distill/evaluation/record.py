@@ -101,7 +101,7 @@ def write_record(found: Evaluation, record: Mapping[str, Any], folder: str | os.
         record: :func:`to_record` of it.
         folder: Where.
     """
-    from tahoe_distill.evaluation.tables import markdown_table
+    from tahoe_distill.metrics.tables import markdown_table
 
     folder = Path(folder)
     (folder / METRICS_FILE).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -144,7 +144,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = path / METRICS_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; expected the folder that `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
+            f"{path} does not exist; expected what `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -155,19 +155,20 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = record.get("schema") if isinstance(record, dict) else None
     if found != SCHEMA:
         raise ValueError(
-            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version, or "
-            "give --teacher and --adata where this is a model"
+            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version, "
+            "or give --teacher and --adata where this is a model"
         )
     return record
 
 
-def read_cells(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read ``cells.csv.gz`` of a folder: texts as texts, though they look like numbers; all else as numbers.
+def read_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read ``cells.csv.gz``, given itself or the folder that holds it: names as texts, all else as numbers.
 
     Raises:
         FileNotFoundError: When there is none.
     """
-    path = Path(folder) / CELLS_FILE
+    path = Path(path)
+    path = path / CELLS_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, which `tahoe-distill evaluate --out` writes; evaluate again")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

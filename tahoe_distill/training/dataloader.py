@@ -1,9 +1,11 @@
 """llm-foundry's way to cells: the ``tahoe_mds`` section of a YAML to a composer DataSpec."""
 
 import inspect
+import json
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from composer.core.data_spec import DataSpec
@@ -14,6 +16,7 @@ from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
 from tahoe_distill.data.batch import count_cells
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
+from tahoe_distill.data.shards.writer import METADATA_FILE
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
 from tahoe_distill.naming import check_keys
 from tahoe_distill.settings import plain
@@ -116,6 +119,29 @@ def check_loader(section: Mapping[str, Any], where: str) -> None:
         if not section.get(part):
             raise ValueError(f"{where} needs {part}, a section of its own")
     _check_sections(plain(section["dataset"]), plain(section["collator"]), f"{where}.")
+
+
+def recorded_cells(section: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a loader's cells are, as ``prepare`` wrote it beside them; no paths, since a student's card repeats it.
+
+    Args:
+        section: The loader's section of a YAML.
+
+    Returns:
+        ``cells`` and the ``files`` they come from; ``None`` where nothing is written beside the shards.
+    """
+    dataset = plain(section.get("dataset") or {})
+    cells, files = 0, []
+    for stream in (dataset.get("streams") or {"": dataset}).values():
+        folder = Path(stream.get("local") or "", stream.get("split") or "")
+        try:
+            metadata = json.loads((folder.parent / METADATA_FILE).read_text(encoding="utf-8"))
+            cells += int(metadata["cells"][folder.name])
+            files += [os.path.basename(item["path"]) for item in metadata["inputs"]]
+        # Shards of other makers have no such file, or one of their own.
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    return {"cells": cells, "files": sorted(set(files))}
 
 
 def read_sections(

@@ -23,7 +23,7 @@ def write_student(tmp_path, small_vocab):
             vocab_size=len(small_vocab), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, context_length=32
         )
         metrics = {"eval/cosine": 0.9, "eval/loss": 0.25, **metrics}
-        card = write_card(config, RUN, metrics)
+        card = write_card(config, RUN, metrics, genes=small_vocab.naming)
         extra = {"README.md": card, "training_hyperparameters.json": to_json(RUN), "metrics.json": to_json(metrics)}
         processor = Tx1Processor(small_vocab, max_length=32)
         write_model_folder(Tx1Model(config).eval(), processor, tmp_path / name, extra_files=extra)

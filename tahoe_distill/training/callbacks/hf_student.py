@@ -17,11 +17,12 @@ from torch import Tensor
 from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
+from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
+from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
@@ -71,7 +72,7 @@ class HFStudentCallback(CallbackWithConfig):
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
-        self.config = dict(train_config)
+        self.config = _with_cells(train_config)
         self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
         if self.push and not self.config.get("eval_loader"):
             raise ValueError(
@@ -197,11 +198,15 @@ class HFStudentCallback(CallbackWithConfig):
         metrics = read_metrics(state) or self.metrics
         student = build_whole(model, weights, self.dtype)
         recorded = to_json(self.config)
+        training = _training(state)
         files = {
             **extra,
+            TRAINING_FILE: to_json(training),
             **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
-            CARD_FILE: write_card(student.config, json.loads(recorded), metrics),
+            CARD_FILE: write_card(
+                student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming, training=training
+            ),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
@@ -216,8 +221,33 @@ class HFStudentCallback(CallbackWithConfig):
         return {} if found is None else {CONFIDENCE_FILE: found.to_text()}
 
 
+def _training(state: State) -> dict[str, Any]:
+    """How long the run was trained, over all of its resumptions, and on what."""
+    seconds = state.timestamp.total_wct
+    hardware = f"{torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return {
+        "seconds": round(seconds.total_seconds(), 1) if seconds else 0.0,
+        "batches": state.timestamp.batch.value,
+        "processes": dist.get_world_size(),
+        "hardware": hardware,
+    }
+
+
 def _first_label(state: State) -> str | None:
     return state.evaluators[0].label if state.evaluators else None
+
+
+def _with_cells(train_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's configuration, and among its variables what its cells are: the record is all that a card is made of."""
+    config = dict(train_config)
+    evaluation = config.get("eval_loader") or {}
+    sections = {"training": config.get("train_loader") or {}}
+    sections |= {} if isinstance(evaluation, list) else {"evaluation": evaluation}
+    found = {use: recorded_cells(section) for use, section in sections.items()}
+    known = {use: cells for use, cells in found.items() if cells}
+    if known:
+        config["variables"] = {**(config.get("variables") or {}), "cells": known}
+    return config
 
 
 def _exists(folder: Path) -> FileExistsError:
