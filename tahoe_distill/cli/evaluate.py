@@ -30,10 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     add = parser.add_argument
     add("--student", required=True, nargs="+", metavar="MODEL", help="folders or hub ids (name/student@REVISION)")
+    add_evaluation_arguments(parser, required=True)
+    add("--margin", type=float, help="macro-F1 that a student may lose and still replace its teacher (default 0.02)")
+    add("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
+    add("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
+    add("--out", metavar="FOLDER", help="write metrics.json, tables and report.html here")
+    add("--card", action="store_true", help="put the evaluation into the student's folder and write its card anew")
+    add("--dataset", metavar="ID", help="with --card: hub id of the benchmark that the cells are (owner/name[:TASK])")
+    add("--export-for", choices=("cz-benchmarks",), help="also write vectors and a script that runs its tasks to --out")
+    add("--figures", choices=("png", "svg"), help="also write each figure of the report as an image")
+    add("--overwrite", action="store_true", help="replace what an earlier evaluation wrote to --out")
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add what says against which teacher and by which cells to judge, and how.
+
+    Args:
+        parser: A command's.
+        required: Whether there must be cells.
+    """
+    add = parser.add_argument
     add("--teacher", metavar="MODEL", help="release folder, hub id, converted folder, tx1-nano, or a teacher cache")
     add("--teacher-key", metavar="KEY", help="instead of a teacher: obsm key of its vectors, in every file")
     add("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
-    add("--adata", required=True, help="cells to judge by, which no model was trained on: h5ad, zarr, 10x .h5")
+    add("--adata", required=required, help="cells to judge by, which no model was trained on: h5ad, zarr, 10x .h5")
     add("--reference", help="cells to learn labels and baselines from; folds of --adata serve without")
     add_column_arguments(parser)
     add_reading_arguments(parser)
@@ -42,13 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of all that is drawn (default 0)")
     add("--only", nargs="+", default=[], metavar="NAME", help="evaluators to run, or module.path:ClassName")
     add("--skip", nargs="+", default=[], metavar="NAME", help="evaluators to leave out")
-    add("--margin", type=float, help="macro-F1 that a student may lose and still replace its teacher (default 0.02)")
-    add("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
-    add("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
-    add("--out", metavar="FOLDER", help="write metrics.json, tables and report.html here")
-    add("--export-for", choices=("cz-benchmarks",), help="also write vectors and a script that runs its tasks to --out")
-    add("--figures", choices=("png", "svg"), help="also write each figure of the report as an image")
-    add("--overwrite", action="store_true", help="replace what an earlier evaluation wrote to --out")
 
 
 def add_column_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,30 +75,31 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, print a table and a verdict, write what was found."""
-    from tahoe_distill.evaluation.record import check_output, describe_file, to_record
-    from tahoe_distill.evaluation.tables import terminal_table
+    from tahoe_distill.evaluation.record import check_output, to_record
     from tahoe_distill.evaluation.verdict import MARGIN
+    from tahoe_distill.metrics.tables import terminal_table
 
     if args.export_for and not (args.out and args.label_key):
         raise ValueError("--export-for cz-benchmarks needs labels (--label-key) and a folder to write to (--out)")
     if args.figures and not args.out:
         raise ValueError("--figures needs --out, the folder to write them to")
+    check_card(args)
     if args.out:
         check_output(args.out, overwrite=args.overwrite)
     found = evaluate_files(args)
-    inputs = {"adata": args.adata, "reference": args.reference}
-    files = {name: describe_file(path) for name, path in inputs.items() if path}
-    record = to_record(found, files=files, margin=MARGIN if args.margin is None else args.margin)
+    record = to_record(found, files=describe_inputs(args), margin=MARGIN if args.margin is None else args.margin)
     print(terminal_table(record))
     print(summary(record))
     if args.out:
         write_results(found, record, args)
+    if args.card:
+        write_card(args)
     if args.swap:
         _check_swap(record, args.swap_threshold)
 
 
 def evaluate_files(args: argparse.Namespace) -> "Evaluation":
-    """The evaluation that the arguments ask for.
+    """The evaluation of ``args.student`` that the other arguments ask for.
 
     Raises:
         ValueError: When files, columns or models do not fit.
@@ -114,6 +128,14 @@ def evaluate_files(args: argparse.Namespace) -> "Evaluation":
         seed=args.seed,
         progress=True,
     )
+
+
+def describe_inputs(args: argparse.Namespace) -> dict[str, Any]:
+    """What is known of the files of cells."""
+    from tahoe_distill.evaluation.record import describe_file
+
+    inputs = {"adata": args.adata, "reference": args.reference}
+    return {name: describe_file(path) for name, path in inputs.items() if path}
 
 
 def _read(path: str, args: argparse.Namespace, columns: "Columns", count: int | None = None) -> "tuple[AnnData, Any]":
@@ -186,16 +208,40 @@ def write_results(found: "Evaluation", record: Mapping[str, Any], args: argparse
         write_record(found, record, folder)
         if args.export_for:
             export_for_cz_benchmarks(found, folder)
-        drawn = [path.name for path in write_report(folder, images=args.figures)]
-    names = [
-        "metrics.json",
-        "metrics.md",
-        "metrics.csv",
-        "cells.csv.gz",
-        *drawn,
-        *([args.export_for] if args.export_for else []),
-    ]
+        write_report(folder, images=args.figures)
+        names = sorted(path.name for path in folder.iterdir())
     print(f"\nwritten to {args.out}: {', '.join(names)}")
+
+
+def check_card(args: argparse.Namespace) -> None:
+    """Refuse, before any work, what no card can be written of.
+
+    Raises:
+        ValueError: With what is missing.
+    """
+    from tahoe_distill.hub.evaluation_card import check_dataset
+
+    if args.dataset and not args.card:
+        raise ValueError("--dataset says what the card's numbers were measured on: give --card too")
+    check_dataset(args.dataset)
+    if not args.card:
+        return
+    if not args.out or len(args.student) != 1 or not Path(args.student[0]).is_dir():
+        raise ValueError("--card needs --out, and one student in a local folder, whose card is written anew")
+    args.figures = "png"
+
+
+def write_card(args: argparse.Namespace) -> None:
+    """Put the evaluation into the student's folder, and write its card anew."""
+    from tahoe_distill.files import replace_text
+    from tahoe_distill.hub.card import card_of_folder
+    from tahoe_distill.hub.evaluation_card import add_evaluation
+    from tahoe_distill.hub.folder import CARD_FILE
+
+    folder = Path(args.student[0])
+    written = add_evaluation(folder, args.out, dataset=args.dataset)
+    replace_text(folder / CARD_FILE, card_of_folder(folder))
+    print(f"written to {folder}: {CARD_FILE}, {', '.join(written)}")
 
 
 def summary(record: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ COMMANDS = {
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
-    "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
+    "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
+    "compare": ("compare", "order students by a number, and let the first through or not"),
     "push": ("push", "publish an exported student on the hub"),
     "clean": ("clean", "list what killed runs left behind, and remove it"),
 }

@@ -116,11 +116,16 @@ def quantize_encoder(encoder: CellEncoder) -> CellEncoder:
     """A copy of ``encoder`` whose linear maps over all genes have int8 weights and activations.
 
     Dynamic quantisation (CPU): weights per channel beforehand, activations per batch. The maps that run once a cell
-    stay in float32, as they cost nothing and every embedding passes through them.
+    stay in float32, as they cost nothing and every embedding passes through them; an encoder without attention has no
+    others, so there it is they that are quantised.
     """
     encoder = copy.deepcopy(encoder)
-    blocks = list(encoder.model.transformer_encoder.layers)
-    whole = blocks if encoder.model.config.pooling != "cls" else blocks[:-1]
+    model = encoder.model
+    if model.set_encoder is not None:
+        whole = [model.set_encoder.head]
+    else:
+        blocks = list(model.transformer_encoder.layers)
+        whole = blocks if model.config.pooling != "cls" else blocks[:-1]
     per_channel = torch.ao.quantization.per_channel_dynamic_qconfig
     for block in whole:
         names = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from tahoe_distill.embedding.loading import split_revision
+
 CONFIDENCE_FILE = "confidence.json"
 # Columns of obs: the expected closeness, and the bound that it lies above as often as `coverage` says.
 COLUMNS = EXPECTED_COLUMN, LOWER_COLUMN = "tx1_fidelity", "tx1_fidelity_low"
@@ -130,9 +132,11 @@ def load_confidence(model: str | os.PathLike[str] | None) -> Confidence:
         raise ValueError(
             f"confidence is read from {CONFIDENCE_FILE} beside the model: give the model's folder or hub id"
         )
+    name, revision = split_revision(str(model))
     path = cached_file(
-        str(model),
+        name,
         CONFIDENCE_FILE,
+        revision=revision,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )

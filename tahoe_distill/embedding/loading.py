@@ -1,6 +1,7 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -21,8 +22,8 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     """Load or unpack a student (or a converted teacher) and check that its parts belong together.
 
     Args:
-        source: A folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model``
-            and ``processor``.
+        source: A folder or hub id (``name/student``, ``name/student@REVISION``) of an exported model, a
+            ``(model, processor)`` pair, or an object with ``model`` and ``processor``.
 
     Returns:
         The model, in eval mode where it was loaded, and its processor.
@@ -37,6 +38,29 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     except ValueError as error:
         raise ValueError(f"{source}: {error}" if is_path(source) else str(error)) from error
     return model, processor
+
+
+def at_size(model: Tx1Model, dim: int | None) -> Tx1Model:
+    """A model whose cell embeddings have ``dim`` coordinates, the first ones; it shares its weights with ``model``.
+
+    Args:
+        model: A ``Tx1Model``, which is not changed.
+        dim: How many; ``None`` for as many as it gives.
+
+    Raises:
+        ValueError: When it does not have so many.
+    """
+    if dim is None:
+        return model
+    if not 0 < dim <= model.config.whole_embedding_size:
+        raise ValueError(
+            f"dim must lie in 1 … {model.config.whole_embedding_size}, the width of this model's cell embeddings; "
+            f"found {dim}"
+        )
+    smaller = copy.copy(model)
+    smaller.config = copy.deepcopy(model.config)
+    smaller.config.truncate_dim = dim
+    return smaller
 
 
 def is_path(source: object) -> bool:
@@ -62,11 +86,23 @@ def _unpack(source):
     return model, processor
 
 
+def split_revision(source: str) -> tuple[str, str | None]:
+    """A folder or hub id, and the revision behind the ``@`` of a hub id; ``None`` for the newest."""
+    name, at, revision = source.rpartition("@")
+    if not at or os.path.exists(source):
+        return source, None
+    if not name or not revision:
+        raise ValueError(f"{source!r}: expected a hub id and a revision, such as name/student@main")
+    return name, revision
+
+
 def _read(source):
+    source, revision = split_revision(source)
     _check_folder(source)
+    chosen = {} if revision is None else {"revision": revision}
     try:
         with _no_bar():
-            model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
+            model, info = Tx1Model.from_pretrained(source, output_loading_info=True, **chosen)
     except SafetensorError as error:
         raise ValueError(
             f"{source}: model.safetensors cannot be read ({error}); it is truncated or damaged, so download or export "
@@ -81,7 +117,7 @@ def _read(source):
     ]
     if wrong:
         raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
-    return model.eval(), Tx1Processor.from_pretrained(source)
+    return model.eval(), Tx1Processor.from_pretrained(source, **chosen)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tahoe_distill.evaluation.maps import map_figure
 from tahoe_distill.evaluation.page import Figure, to_spec
 from tahoe_distill.evaluation.pareto import COLORS, speed_figure
 from tahoe_distill.evaluation.subjects import BASELINE, STUDENT, TEACHER
-from tahoe_distill.evaluation.tables import ROWS, names_of, show
+from tahoe_distill.metrics.tables import ROWS, names_of, show
 
 if TYPE_CHECKING:
     import altair

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tahoe_distill.evaluation.run import Evaluation
-from tahoe_distill.evaluation.subjects import Subject
+from tahoe_distill.evaluation.subjects import STUDENT, TEACHER, Subject
 from tahoe_distill.evaluation.verdict import MARGIN, controls, judge
 
 SCHEMA = "tahoe-distill/evaluation/1"
@@ -70,7 +70,9 @@ def _subject(found: Evaluation, subject: Subject) -> dict[str, Any]:
         "intervals": {key: list(ends) for key, ends in found.intervals.get(name, {}).items()},
         "tables": found.tables.get(name, {}),
     }
-    if subject.model is not None and subject.role in ("teacher", "student"):
+    if subject.role == TEACHER:
+        record["sketch"] = sketch(subject.query)
+    if subject.model is not None and subject.role in (TEACHER, STUDENT):
         config = subject.model[0].config
         record["shape"] = {
             key: getattr(config, key)
@@ -78,6 +80,17 @@ def _subject(found: Evaluation, subject: Subject) -> dict[str, Any]:
             if hasattr(config, key)
         }
     return record
+
+
+def sketch(vectors: np.ndarray) -> list[float]:
+    """Cosines, around the mean, of some neighbouring rows of (n, e): what tells one teacher's vectors from another's.
+
+    They hold whatever machine computed the vectors, as a hash of them would not.
+    """
+    chosen = vectors[np.unique(np.linspace(0, len(vectors) - 1, min(33, len(vectors))).astype(int))].astype(np.float64)
+    centered = chosen - vectors.mean(axis=0, dtype=np.float64)
+    unit = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-30)
+    return (unit[1:] * unit[:-1]).sum(axis=1).round(4).tolist()
 
 
 def write_record(found: Evaluation, record: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:
@@ -88,7 +101,7 @@ def write_record(found: Evaluation, record: Mapping[str, Any], folder: str | os.
         record: :func:`to_record` of it.
         folder: Where.
     """
-    from tahoe_distill.evaluation.tables import markdown_table
+    from tahoe_distill.metrics.tables import markdown_table
 
     folder = Path(folder)
     (folder / METRICS_FILE).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -99,8 +112,13 @@ def write_record(found: Evaluation, record: Mapping[str, Any], folder: str | os.
     cell_table(found).to_csv(folder / CELLS_FILE, index=False, compression=compression)
 
 
-def check_output(folder: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Refuse a place to write to before anything is computed: one that holds other things than an evaluation.
+def check_output(folder: str | os.PathLike[str], *, overwrite: bool, file: str = METRICS_FILE) -> None:
+    """Refuse a place to write to before anything is computed: one that holds something else.
+
+    Args:
+        folder: Where to write.
+        overwrite: Whether what this command wrote there earlier may go.
+        file: The file by which that is known.
 
     Raises:
         FileExistsError: With the way out.
@@ -108,10 +126,11 @@ def check_output(folder: str | os.PathLike[str], *, overwrite: bool) -> None:
     folder = Path(folder)
     if not folder.exists():
         return
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / METRICS_FILE).is_file()):
-        raise FileExistsError(f"{folder} holds other things than an evaluation; choose another --out")
+    what = "an evaluation" if file == METRICS_FILE else "a comparison"
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / file).is_file()):
+        raise FileExistsError(f"{folder} holds other things than {what}; choose another --out")
     if any(folder.iterdir()) and not overwrite:
-        raise FileExistsError(f"{folder} holds an evaluation already; choose another --out, or add --overwrite")
+        raise FileExistsError(f"{folder} holds {what} already; choose another --out, or add --overwrite")
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -123,6 +142,10 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     path = path / METRICS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; expected what `tahoe-distill evaluate --out` wrote, or its {METRICS_FILE}"
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -132,18 +155,20 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = record.get("schema") if isinstance(record, dict) else None
     if found != SCHEMA:
         raise ValueError(
-            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version"
+            f"{path}: expected an evaluation of schema {SCHEMA!r}, found {found!r}; evaluate again with this version, "
+            "or give --teacher and --adata where this is a model"
         )
     return record
 
 
-def read_cells(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read ``cells.csv.gz`` of a folder: texts as texts, though they look like numbers; all else as numbers.
+def read_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read ``cells.csv.gz``, given itself or the folder that holds it: names as texts, all else as numbers.
 
     Raises:
         FileNotFoundError: When there is none.
     """
-    path = Path(folder) / CELLS_FILE
+    path = Path(path)
+    path = path / CELLS_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, which `tahoe-distill evaluate --out` writes; evaluate again")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

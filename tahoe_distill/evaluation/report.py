@@ -24,7 +24,7 @@ from tahoe_distill.evaluation.page import (
     write_images,
 )
 from tahoe_distill.evaluation.record import read_cells, read_record
-from tahoe_distill.evaluation.tables import cell, rows
+from tahoe_distill.metrics.tables import cell, rows
 
 log = logging.getLogger(__name__)
 

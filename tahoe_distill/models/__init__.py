@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from .configuration_tx1 import Tx1Config
 from .modeling_tx1 import CellEncoder, GeneSums, Tx1Block, Tx1GeneEncoder, Tx1Model, Tx1ModelOutput
 from .processing_tx1 import GeneVocab, Tx1Processor, bin_expression
+from .set_encoder_tx1 import SetEncoder
 
 # With this package imported, the Auto classes load an exported folder without running the code in it.
 AutoConfig.register(Tx1Config.model_type, Tx1Config, exist_ok=True)
@@ -15,6 +16,7 @@ __all__ = [
     "CellEncoder",
     "GeneSums",
     "GeneVocab",
+    "SetEncoder",
     "Tx1Block",
     "Tx1Config",
     "Tx1GeneEncoder",

@@ -1,6 +1,6 @@
 """The Tahoe-x1 model in plain PyTorch: a set transformer over (gene, expression) pairs.
 
-One file, whatever its length: from a folder with a dot in its name, transformers 4.51 imports no second one.
+A student may have the encoder of ``set_encoder_tx1.py`` in place of the transformer; all else is the same.
 
 Shapes: C cells, G genes (positions), D width, H heads, K width of a head, E width of a cell embedding.
 """
@@ -19,10 +19,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 
 from .configuration_tx1 import Tx1Config
+from .set_encoder_tx1 import SetEncoder
 
 # Tokens of a batch, padding included. A CPU wants activations that stay near its caches, a GPU wants to be filled.
 CPU_TOKENS = 4096
 GPU_TOKENS = 262144
+# The set encoder keeps little for a token, and its batches would be too small to be worth their calls.
+CPU_SET_TOKENS = 32768
 
 # Cells that are read, tokenised and sorted by length together.
 CPU_WINDOW = 1024
@@ -42,7 +45,8 @@ class Tx1ModelOutput(ModelOutput):
     """What a :class:`Tx1Model` returns.
 
     Args:
-        last_hidden_state: (C, G, D) gene embeddings in context; ``None`` with ``cell_only``.
+        last_hidden_state: (C, G, D) gene embeddings in context, of a set encoder the gene vectors as their bins have
+            moved them; ``None`` with ``cell_only``.
         pooler_output: (C, E) cell embeddings.
         hidden_states: Input of the first block and output of each block, (C, G, D) each, when asked for; the last
             one has been through the final LayerNorm.
@@ -357,7 +361,9 @@ class Tx1PreTrainedModel(PreTrainedModel):
 
         Only ``nn.init`` functions touch the tensors: newer transformers shield loaded weights from these alone.
         """
-        if isinstance(module, nn.Linear):
+        if getattr(module, "starts_at_zero", False):
+            nn.init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear):
             std = self.config.initializer_range or (2 / module.in_features) ** 0.5
             if getattr(module, "is_residual", False):
                 std /= (2 * self.config.num_hidden_layers) ** 0.5
@@ -386,15 +392,17 @@ class Tx1Model(Tx1PreTrainedModel):
 
     def __init__(self, config: Tx1Config):
         super().__init__(config)
+        attends = config.encoder == "transformer"
         self.gene_encoder = Tx1GeneEncoder(config)
-        self.flag_encoder = nn.Embedding(2, config.hidden_size)
-        self.expression_encoder = Tx1ExpressionEncoder(config)
+        self.flag_encoder: Any = nn.Embedding(2, config.hidden_size) if attends else None
+        self.expression_encoder: Any = Tx1ExpressionEncoder(config) if attends else None
         self.chem_encoder = Tx1ChemEncoder(config) if config.num_drugs else None
-        self.transformer_encoder = Tx1Encoder(config)
+        self.transformer_encoder: Any = Tx1Encoder(config) if attends else None
+        self.set_encoder = None if attends else SetEncoder(config, _activation(config.hidden_act))
         self.expression_decoder = Tx1ExpressionHead(config) if config.expression_head_layers is not None else None
         self.mvc_decoder = Tx1MvcHead(config) if config.mvc_head else None
         self.projection = None
-        if config.projection_dim is not None:
+        if attends and config.projection_dim is not None:
             self.projection = nn.Linear(config.hidden_size, config.projection_dim)
         self.post_init()
 
@@ -445,6 +453,8 @@ class Tx1Model(Tx1PreTrainedModel):
         """
         config = self.config
         self._check_inputs(gene_ids, expression_bins, drug_ids, output_expression, output_mvc)
+        if self.set_encoder is not None:
+            _check_set(masked=masked, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         if cell_only:
             _check_cell_only(
                 output_hidden_states=output_hidden_states,
@@ -458,6 +468,9 @@ class Tx1Model(Tx1PreTrainedModel):
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
         genes = self.gene_encoder(gene_ids)
+        if self.set_encoder is not None:
+            output = self._embed_sets(gene_ids, genes, expression_bins, seen, drug_ids, cell_only)
+            return output.to_tuple() if return_dict is False else output
         x = self._block_input(genes, self.encode_values(expression_bins), masked, drug_ids)
         first_only = cell_only and config.pooling == "cls"
         x, hidden, attentions = self._run_blocks(x, seen, masked, output_hidden_states, output_attentions, first_only)
@@ -527,7 +540,9 @@ class Tx1Model(Tx1PreTrainedModel):
     @property
     def batch_tokens(self) -> int:
         """Tokens of a batch, padding included, that suit the device."""
-        return GPU_TOKENS if self.device.type == "cuda" else CPU_TOKENS
+        if self.device.type == "cuda":
+            return GPU_TOKENS
+        return CPU_TOKENS if self.set_encoder is None else CPU_SET_TOKENS
 
     def batches(
         self,
@@ -600,7 +615,8 @@ class Tx1Model(Tx1PreTrainedModel):
 
     def project(self, cell: Tensor) -> Tensor:
         """Cells as :meth:`pool` gives them, (C, D), to cell embeddings (C, E)."""
-        return cell if self.projection is None else self.projection(cell)
+        cell = cell if self.projection is None else self.projection(cell)
+        return cell if self.config.truncate_dim is None else cell[:, : self.config.truncate_dim]
 
     def cls_attention(
         self, hidden_states: tuple[Tensor, ...], attention_mask: Tensor | None, blocks: Iterable[int]
@@ -674,6 +690,13 @@ class Tx1Model(Tx1PreTrainedModel):
             raise ValueError("expression can be decoded from cells by the MVC head alone, and this model has none")
         return self.mvc_decoder
 
+    def _embed_sets(self, gene_ids, genes, expression_bins, seen, drug_ids, cell_only):
+        """What :meth:`forward` returns of a model without attention."""
+        drug = None if self.chem_encoder is None else self.chem_encoder(drug_ids)
+        options = {"seen": seen, "drug": drug, "keep_genes": not cell_only}
+        cell, moved = self.set_encoder(gene_ids, genes, expression_bins, **options)
+        return Tx1ModelOutput(last_hidden_state=moved, pooler_output=self.project(cell))
+
     def _run_blocks(self, x, seen, masked, keep_hidden=False, output_attentions=False, first_only=False):
         """From the input of the first block, (C, G, D), to what :class:`Tx1Encoder` returns.
 
@@ -706,6 +729,15 @@ class Tx1Model(Tx1PreTrainedModel):
         if self.chem_encoder is not None:
             x = torch.cat([x[:, :1], self.chem_encoder(drug_ids).unsqueeze(1), x[:, 2:]], dim=1)
         return x
+
+
+def _check_set(**asked):
+    found = [name for name, value in asked.items() if value is not None and value is not False]
+    if found:
+        raise ValueError(
+            f"{' and '.join(found)} was given or asked for, but a model with encoder set reads whole cells and has no "
+            "layers to show; leave it out"
+        )
 
 
 def _check_cell_only(**asked):
@@ -746,8 +778,12 @@ class CellEncoder(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.normalize = normalize
+        if model.set_encoder is not None and not binned:
+            raise ValueError(
+                "a model with encoder set reads bins, and its processor does not bin: set do_binning to true"
+            )
         values = None
-        if binned:
+        if binned and model.set_encoder is None:
             bins = torch.arange(model.config.num_bins, dtype=torch.float32)
             bins[0] = model.config.pad_value
             with torch.no_grad():
@@ -779,7 +815,7 @@ class CellEncoder(nn.Module):
         Returns:
             (C, E) float32 embeddings.
         """
-        if self.model.config.pooling == "cls":
+        if self.model.set_encoder is None and self.model.config.pooling == "cls":
             cell = self._first_position(gene_ids, expression_bins, attention_mask, drug_ids)
         else:
             inputs = {"attention_mask": attention_mask, "drug_ids": drug_ids}

@@ -9,7 +9,7 @@ from torch import Tensor
 from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.data.batch import CellView, teacher_view
 from tahoe_distill.data.collating.collator import Tx1Collator
-from tahoe_distill.models import Tx1Model
+from tahoe_distill.models import SetEncoder, Tx1Model
 from tahoe_distill.objectives import ObjectiveSet, Outputs
 from tahoe_distill.teacher import Teacher
 
@@ -73,6 +73,8 @@ def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[
         needs: As in :func:`forward_model`.
     """
     config = model.config
+    if model.set_encoder is not None:
+        return cells * _set_flops(model.set_encoder, length)
     weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
     attention = 4 * config.hidden_size * length
     cell = length * (2 * weights + config.num_hidden_layers * attention)
@@ -81,6 +83,13 @@ def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[
         block = 2 * sum(p.numel() for p in model.transformer_encoder.layers[-1].parameters())
         cell += block + config.num_attention_heads * attention - length * (block + attention)
     return cells * cell
+
+
+def _set_flops(encoder: SetEncoder, length: int) -> int:
+    """Each gene goes into each statistic once for each factor of its bin; the head runs once a cell."""
+    config, factors = encoder.config, 1 + encoder.values.scale.in_features
+    a_gene = len(config.set_pools) * factors * config.hidden_size + 2 * (config.set_pair_rank or 0)
+    return 2 * (length * a_gene + sum(p.numel() for p in encoder.head.parameters()))
 
 
 class LiveTeacher:

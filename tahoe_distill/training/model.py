@@ -11,12 +11,20 @@ from torchmetrics import Metric
 from tahoe_distill.cells import with_symbols
 from tahoe_distill.data.batch import DRUG_IDS, CellView, check_drugs, student_view, teacher_view
 from tahoe_distill.metrics import build_metrics
-from tahoe_distill.models import GeneVocab, Tx1Block, Tx1Config, Tx1Processor
+from tahoe_distill.models import GeneVocab, SetEncoder, Tx1Block, Tx1Config, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Outputs, Shapes, build_objectives
 from tahoe_distill.training.forward import forward_flops, forward_model
 from tahoe_distill.training.metric_inputs import given_to_metrics, metric_inputs
-from tahoe_distill.training.student.build import build_student, check_width, student_config, student_vocabulary
+from tahoe_distill.training.student.build import (
+    build_student,
+    check_encoder,
+    check_width,
+    student_config,
+    student_vocabulary,
+)
+from tahoe_distill.training.student.gene_cells import gene_means
+from tahoe_distill.training.student.gene_means import GeneMeans
 from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
 from tahoe_distill.training.student.spec import StudentSpec
 from tahoe_distill.training.teacher_provider import TeacherProvider, teacher_provider
@@ -73,6 +81,7 @@ class TahoeDistillModel(ComposerModel):
         self.student_sees_masks = "masks" in self.needs if student_sees_masks is None else student_sees_masks
         # The teacher predicts masked genes only where an objective reads that; otherwise it sees the whole cell.
         self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
+        check_encoder(config, self.objectives, sees_masks=self.student_sees_masks)
         if self.teacher is not None:
             self.teacher.check(self.objectives, sees_masks=self.teacher_sees_masks)
         self.student = build_student(
@@ -82,6 +91,7 @@ class TahoeDistillModel(ComposerModel):
             sees_masks=self.student_sees_masks,
             teacher=None if self.teacher is None else self.teacher.model,
             tokens=None if pruned is None else teacher_tokens(self.vocab, pruned),
+            found=_gene_means(spec, self.teacher),
         )
         # Composer reads these off each child of the model, not off the model.
         self.student.fsdp_wrap_fn = _is_block
@@ -197,8 +207,8 @@ class TahoeDistillModel(ComposerModel):
 
 
 def _is_block(module: nn.Module) -> bool:
-    """Shard and recompute block by block."""
-    return isinstance(module, Tx1Block)
+    """Shard and recompute block by block; a set encoder is one."""
+    return isinstance(module, (SetEncoder, Tx1Block))
 
 
 def _vocabulary(path: str | None, teacher: TeacherProvider | None) -> GeneVocab:
@@ -209,6 +219,14 @@ def _vocabulary(path: str | None, teacher: TeacherProvider | None) -> GeneVocab:
     if path is None:
         raise ValueError("without a teacher model.vocab must name a vocab.json (`tahoe-distill prepare` writes one)")
     return GeneVocab.from_file(path)
+
+
+def _gene_means(spec: StudentSpec, teacher: TeacherProvider | None) -> GeneMeans | None:
+    """What the teacher makes of each gene, where the student is to start from that."""
+    if spec.init_cells is None or teacher is None:
+        return None
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
+    return gene_means(spec.init_cells, teacher.model, teacher.processor, device=device)
 
 
 def _without_teacher_config(vocab: GeneVocab, teacher: TeacherProvider | None) -> dict[str, int]:

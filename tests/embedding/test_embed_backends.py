@@ -19,7 +19,11 @@ def test_int8_is_close(adata, pair, reference):
     assert cosine(found, reference) > 0.995 and np.abs(found - reference).max() > 1e-6
 
 
-@pytest.mark.parametrize("settings", [{}, {"pooling": "mean", "projection_dim": 7}, {"drug": True}])
+SET = {"encoder": "set", "set_pools": ["mean", "attention", "top"], "set_pair_rank": 4}
+OTHERS = [{}, {"pooling": "mean", "projection_dim": 7}, {"drug": True}, SET, {**SET, "drug": True}]
+
+
+@pytest.mark.parametrize("settings", OTHERS)
 def test_onnx_has_parity(settings, adata, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -28,6 +32,16 @@ def test_onnx_has_parity(settings, adata, tmp_path):
     expected = embed(adata, pair, copy=True, **options).obsm["X_tx1"]
     found = embed(adata, pair, backend="onnx", copy=True, batch_size=5, **options).obsm["X_tx1"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["int8", "onnx-int8"])
+def test_int8_is_close_without_attention(backend, adata):
+    if backend == "onnx-int8":
+        pytest.importorskip("onnxruntime")
+    pair = tiny_pair(**SET)
+    expected = embed(adata, pair, copy=True).obsm["X_tx1"]
+    found = embed(adata, pair, backend=backend, copy=True).obsm["X_tx1"]
+    assert cosine(found, expected) > 0.99 and np.abs(found - expected).max() > 1e-6
 
 
 def test_no_backend_changes_the_mode_of_the_model(adata, pair):

@@ -7,6 +7,7 @@ import pytest
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
 import tahoe_distill.models
+from tahoe_distill.hub.folder import CODE_FILES
 
 FILES = sorted(Path(tahoe_distill.models.__file__).parent.glob("*_tx1.py"))
 
@@ -15,10 +16,10 @@ FILES = sorted(Path(tahoe_distill.models.__file__).parent.glob("*_tx1.py"))
 def test_imports(path):
     allowed = {"torch", "transformers", "safetensors", "numpy", *sys.stdlib_module_names}
     assert set(get_imports(path)) <= allowed
-    # The configuration is loaded before the others; from a folder with a dot in its name, as "tx1-v1.0", transformers
-    # 4.51 finds no other sibling.
-    assert set(get_relative_imports(path)) <= ({"configuration_tx1"} if path.stem == "modeling_tx1" else set())
+    # Siblings, and in no circle: the configuration is loaded first, and nothing else reads the processor.
+    known = {"modeling_tx1": {"configuration_tx1", "set_encoder_tx1"}, "set_encoder_tx1": {"configuration_tx1"}}
+    assert set(get_relative_imports(path)) == known.get(path.stem, set())
 
 
 def test_all_files_are_there():
-    assert [path.name for path in FILES] == ["configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py"]
+    assert tuple(path.name for path in FILES) == CODE_FILES

@@ -33,8 +33,8 @@ def environment(request):
     return request.param, python
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory, small_vocab, small_cells):
+@pytest.fixture(scope="module", params=["transformer", "set"])
+def exported(request, tmp_path_factory, small_vocab, small_cells):
     """A student's folder, cells on disk, and the embeddings that the training environment gives."""
     where = tmp_path_factory.mktemp("serving")
     torch.manual_seed(3)
@@ -45,6 +45,7 @@ def exported(tmp_path_factory, small_vocab, small_cells):
         num_attention_heads=2,
         projection_dim=24,
         context_length=32,
+        encoder=request.param,
     )
     model, processor = randomised(config, 0.1), Tx1Processor(small_vocab, max_length=32)
     write_model_folder(model, processor, where / FOLDER)

@@ -16,7 +16,10 @@ LAYERS = {
     ]
 }
 SIZES = "hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2"
-STUDENTS = {"fast": f"{{{SIZES}, context_length: 12}}"}
+STATIC = "{hidden_size: 8, intermediate_size: 8, set_pair_rank: 4}"
+STUDENTS = {"fast": f"{{{SIZES}, context_length: 12}}", "static": STATIC}
+# A student without attention reads as many genes as there are.
+CONTEXTS = {"fast": 12, "static": 43}
 
 AT_START_AND_HALF = {
     "tau/relational": [4.0, 2.25],
@@ -45,8 +48,8 @@ def overrides(tmp_path, small_teacher, shards, monkeypatch):
     return [*settings, "callbacks.hf_student.save_interval=1dur", "callbacks.hf_student.verify=false"]
 
 
-def test_there_are_three():
-    assert [path.stem for path in RECIPES] == ["curriculum", "default", "fast"]
+def test_there_are_four():
+    assert [path.stem for path in RECIPES] == ["curriculum", "default", "fast", "static"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -62,7 +65,7 @@ def test_a_preset_runs(path, overrides, tmp_path):
     objectives = json.loads((tmp_path / "run/hf/training_hyperparameters.json").read_text())["model"]["objectives"]
     logged = trainer.logger.destinations[0].data
     assert {f"loss/train/{name}" for name in objectives} <= set(logged)
-    assert Tx1Config.from_pretrained(tmp_path / "run/hf").context_length == (12 if path.stem == "fast" else 32)
+    assert Tx1Config.from_pretrained(tmp_path / "run/hf").context_length == CONTEXTS.get(path.stem, 32)
 
 
 def test_the_curriculum_moves_from_coarse_to_fine(overrides):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
+from tahoe_distill.objectives import ObjectiveSet
+from tahoe_distill.training.student.gene_means import GeneMeans, place_genes, table_means
 from tahoe_distill.training.student.initialisation import initialise_from_teacher
 from tahoe_distill.training.student.pruning import pruned_vocabulary
 from tahoe_distill.training.student.spec import DRUG_FIELDS, TOKEN_FIELDS, StudentSpec
@@ -103,11 +105,16 @@ def student_config(
         settings.update(_drug_settings(teacher_config, vocab))
     if teacher_config is not None:
         settings["projection_dim"] = teacher_config.embedding_size
+    if spec.fields.get("encoder") == "set" and "vocab_size" in settings:
+        # Serving reads all genes of a cell; how many training shows is the collator's to say.
+        settings["context_length"] = settings["vocab_size"]
     return Tx1Config(**{**settings, **spec.fields})
 
 
 def check_width(spec: StudentSpec, config: Tx1Config, teacher_config: Tx1Config | None) -> None:
     """Refuse a student that is wider than its teacher, which is nearly always the preset of another teacher.
+
+    Without attention the width is that of a gene's vector, and may be anything.
 
     Args:
         spec: The run's :class:`StudentSpec`.
@@ -117,12 +124,38 @@ def check_width(spec: StudentSpec, config: Tx1Config, teacher_config: Tx1Config 
     Raises:
         ValueError: When it is wider and ``allow_wider`` is not set.
     """
-    if teacher_config is None or spec.path is not None or spec.allow_wider:
+    if teacher_config is None or spec.path is not None or spec.allow_wider or config.encoder == "set":
         return
     if config.hidden_size > teacher_config.hidden_size:
         raise ValueError(
             f"the student is {config.hidden_size} wide, its teacher {teacher_config.hidden_size}: choose a smaller "
             "preset or model.student.hidden_size, or set model.student.allow_wider: true if that is meant"
+        )
+
+
+def check_encoder(config: Tx1Config, objectives: ObjectiveSet, *, sees_masks: bool) -> None:
+    """Refuse objectives that read what a student without attention has not.
+
+    Args:
+        config: The student's configuration.
+        objectives: The run's.
+        sees_masks: Whether the student is to be shown masked cells.
+
+    Raises:
+        ValueError: With the objective, what it needs, and the way out.
+    """
+    if config.encoder != "set":
+        return
+    for key, objective in objectives.objectives.items():
+        for need in sorted(objective.needs & {"hidden", "expression", "mvc"}):
+            raise ValueError(
+                f"model.objectives.{key} needs the student's {need!r}, and a student with encoder: set has no layers "
+                "and no heads: remove the objective (those on cell embeddings, and gene, train it), or set "
+                "model.student.encoder: transformer"
+            )
+    if sees_masks:
+        raise ValueError(
+            "model.student_sees_masks is on, and a student with encoder: set reads whole cells: leave it out"
         )
 
 
@@ -175,6 +208,7 @@ def build_student(
     sees_masks: bool,
     teacher: Tx1Model | None = None,
     tokens: Tensor | None = None,
+    found: GeneMeans | None = None,
 ) -> Tx1Model:
     """A student ready to train, without the heads that no objective trains.
 
@@ -188,13 +222,14 @@ def build_student(
         sees_masks: Whether the student is shown masked cells; otherwise its mask flag stays as it is.
         teacher: The teacher's ``Tx1Model``, which ``init: teacher`` and ``drug_token`` need.
         tokens: As in :func:`initialise_from_teacher`.
+        found: What the teacher makes of each gene, for a student without attention that has ``init_cells``.
 
     Raises:
         ValueError: When the teacher's weights are needed and there are none.
     """
     spec = StudentSpec.read(spec)
     if teacher is None:
-        _refuse_what_needs_a_teacher(spec)
+        _refuse_what_needs_a_teacher(spec, found)
     if "expression" not in needs:
         config.expression_head_layers = None
     if "mvc" not in needs:
@@ -204,22 +239,34 @@ def build_student(
         student = Tx1Model.from_pretrained(spec.path, config=config, torch_dtype=torch.float32)
     else:
         student = Tx1Model(config)
-    if teacher is not None and spec.init == "teacher":
-        initialise_from_teacher(student, teacher, tokens)
+    if spec.init == "teacher":
+        _take_from_teacher(student, teacher, tokens, found)
     if student.chem_encoder is not None:
         if teacher is not None and teacher.chem_encoder is not None and spec.drug_token:
             student.chem_encoder.embedding.load_state_dict(teacher.chem_encoder.embedding.state_dict())
         student.chem_encoder.embedding.requires_grad_(False)
-    if not sees_masks:
+    if student.flag_encoder is not None and not sees_masks:
         student.flag_encoder.requires_grad_(False)
     return student
 
 
-def _refuse_what_needs_a_teacher(spec: StudentSpec) -> None:
-    if spec.init == "teacher":
+def _take_from_teacher(
+    student: Tx1Model, teacher: Tx1Model | None, tokens: Tensor | None, found: GeneMeans | None
+) -> None:
+    if found is None and teacher is not None and student.set_encoder is not None:
+        found = table_means(teacher)
+    if found is not None:
+        place_genes(student, found, tokens)
+    elif teacher is not None:
+        initialise_from_teacher(student, teacher, tokens)
+
+
+def _refuse_what_needs_a_teacher(spec: StudentSpec, found: GeneMeans | None) -> None:
+    if spec.init == "teacher" and found is None:
+        cells = ", or name CACHE/train in init_cells" if spec.fields.get("encoder") == "set" else ""
         raise ValueError(
             "model.student.init: teacher takes the teacher's weights, and this run loads no teacher (there is none, or "
-            "a cache of its outputs); name one under model.teacher.source, or set init: scratch"
+            f"a cache of its outputs); name one under model.teacher.source, or set init: scratch{cells}"
         )
     if spec.drug_token:
         raise ValueError(

@@ -10,16 +10,27 @@ from tahoe_distill.models import Tx1Config
 from tahoe_distill.naming import check_keys
 
 # Width, layers, heads, and rank of the gene table. The table dominates: 62,720 rows x 512 are 32.1 M parameters.
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4},
     "medium": {"hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8, "gene_rank": 128},
 }
+# Without attention: width of a gene's vector, residual blocks of the head and their width, statistics of a cell.
+_STATIC = {"encoder": "set", "gene_norm": False, "hidden_act": "gelu", "initializer_range": 0.02}
+PRESETS |= {
+    "static-tiny": {**_STATIC, "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64},
+    "static-small": {
+        **_STATIC, "hidden_size": 64, "num_hidden_layers": 1, "intermediate_size": 128, "set_pair_rank": 16,
+    },
+    "static-medium": {
+        **_STATIC, "hidden_size": 128, "num_hidden_layers": 2, "intermediate_size": 256, "set_pair_rank": 32,
+    },
+}  # fmt: skip
 INITS = ("scratch", "teacher")
 
 DRUG_FIELDS = ("num_drugs", "drug_fingerprint_dim", "drug_token_id", "drug_act")
 TOKEN_FIELDS = ("vocab_size", "pad_token_id", "cls_token_id")
-_OWN = {"preset", "path", "init", "genes", "drug_token", "allow_wider"}
+_OWN = {"preset", "path", "init", "init_cells", "genes", "drug_token", "allow_wider"}
 _FIELDS = set(inspect.signature(Tx1Config.__init__).parameters) - {"self", "kwargs"} | {"attn_implementation"}
 _SETTABLE = _FIELDS - {*TOKEN_FIELDS, *DRUG_FIELDS} | _OWN
 
@@ -32,6 +43,8 @@ class StudentSpec:
         fields: :class:`Tx1Config` fields, those of a preset among them.
         path: Folder of an exported student to carry on from; nothing else is given then.
         init: ``scratch``, or ``teacher`` for first weights from the teacher.
+        init_cells: Folder of shards over whose cells a student without attention takes its first gene vectors from the
+            teacher's outputs; ``None`` for the teacher's gene table.
         genes: Folder of shards or file of gene ids that the vocabulary is pruned to; ``None`` for the teacher's.
         drug_token: Whether it has the teacher's drug token.
         allow_wider: Whether it may be wider than its teacher.
@@ -40,6 +53,7 @@ class StudentSpec:
     fields: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
     init: str = "scratch"
+    init_cells: str | None = None
     genes: str | None = None
     drug_token: bool = False
     allow_wider: bool = False
@@ -62,7 +76,7 @@ class StudentSpec:
             return cls(path=os.fspath(given["path"]))
         _check(given)
         preset = PRESETS.get(given.pop("preset", ""), {})
-        own: dict[str, Any] = {name: given.pop(name, None) for name in ("init", "genes", "drug_token", "allow_wider")}
+        own: dict[str, Any] = {name: given.pop(name, None) for name in sorted(_OWN - {"preset", "path"})}
         return cls(fields={**preset, **given}, **{name: value for name, value in own.items() if value is not None})
 
 
@@ -85,6 +99,17 @@ def _check(given: Mapping[str, Any]) -> None:
             f"model.student.init must be scratch (random weights) or teacher (the teacher's, where they fit); found "
             f"{init!r}"
         )
+    if given.get("init_cells") is not None and (init != "teacher" or _encoder(given) != "set"):
+        raise ValueError(
+            "model.student.init_cells are cells for a student without attention to take its gene vectors over: give "
+            f"init: teacher and encoder: set (or a static preset) beside it; found init: {init or 'scratch'} and "
+            f"encoder: {_encoder(given)}"
+        )
     for name in ("drug_token", "allow_wider"):
         if given.get(name) not in (None, True, False):
             raise ValueError(f"model.student.{name} must be true or false; found {given[name]!r}")
+
+
+def _encoder(given: Mapping[str, Any]) -> str:
+    preset = PRESETS.get(given.get("preset") or "", {})
+    return given.get("encoder") or preset.get("encoder", "transformer")

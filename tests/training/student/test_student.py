@@ -5,7 +5,14 @@ import torch
 
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
-from tahoe_distill.training.student.build import build_student, student_config, student_vocabulary
+from tahoe_distill.objectives import Shapes, build_objectives
+from tahoe_distill.training.student.build import (
+    build_student,
+    check_encoder,
+    check_width,
+    student_config,
+    student_vocabulary,
+)
 from tahoe_distill.training.student.spec import PRESETS, StudentSpec
 
 TEACHER = Tx1Config(vocab_size=43, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, context_length=32)
@@ -14,7 +21,9 @@ TEACHER = Tx1Config(vocab_size=43, hidden_size=16, num_hidden_layers=2, num_atte
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_take_the_teachers_tokens_and_space(preset):
     config = student_config(preset, TEACHER)
-    assert (config.vocab_size, config.context_length, config.embedding_size) == (43, 32, 16)
+    # Without attention a cell's genes are all read at serving.
+    context = 43 if config.encoder == "set" else 32
+    assert (config.vocab_size, config.context_length, config.embedding_size) == (43, context, 16)
 
 
 def test_projection_can_be_left_out():
@@ -23,7 +32,14 @@ def test_projection_can_be_left_out():
 
 @pytest.mark.parametrize(
     ("preset", "millions", "outside"),
-    [("tiny", 8.90, 0.87), ("small", 19.42, 3.36), ("medium", 27.54, 19.51)],
+    [
+        ("tiny", 8.90, 0.87),
+        ("small", 19.42, 3.36),
+        ("medium", 27.54, 19.51),
+        ("static-tiny", 2.15, 0.14),
+        ("static-small", 4.27, 0.26),
+        ("static-medium", 8.71, 0.68),
+    ],
 )
 def test_preset_parameters_against_the_70m_teacher(preset, millions, outside):
     config = student_config(preset, Tx1Config())
@@ -50,6 +66,38 @@ def test_heads_without_objective_are_left_out_and_the_unused_flag_frozen():
     assert student.expression_decoder is None
     assert student.mvc_decoder is None
     assert not student.flag_encoder.weight.requires_grad
+
+
+def objective_set(**spec):
+    shapes = {"student_width": 8, "student_embedding": 16, "student_layers": 1, "teacher_width": 16}
+    return build_objectives(spec, Shapes(**shapes, teacher_embedding=16, teacher_layers=2))
+
+
+@pytest.mark.parametrize(
+    ("spec", "need"),
+    [
+        ({"hidden": {"layer_map": [[1, 1]]}}, "hidden"),
+        ({"expression": {"heads": ["mvc"]}}, "mvc"),
+        ({"expression": 1.0}, "expression"),
+    ],
+)
+def test_objectives_on_layers_and_heads_are_refused_without_attention(spec, need):
+    config = student_config({"preset": "static-tiny"}, TEACHER)
+    (name,) = spec
+    with pytest.raises(ValueError, match=f"objectives.{name} needs the student's '{need}', and a student with encoder"):
+        check_encoder(config, objective_set(**spec), sees_masks=False)
+    check_encoder(student_config("tiny", TEACHER), objective_set(**spec), sees_masks=False)
+
+
+def test_objectives_on_cells_and_genes_are_taken_without_attention():
+    config = student_config({"preset": "static-tiny"}, TEACHER)
+    check_encoder(config, objective_set(cosine=1.0, relational=1.0, gene=1.0), sees_masks=False)
+    with pytest.raises(ValueError, match="student_sees_masks is on, and a student with encoder: set reads whole cells"):
+        check_encoder(config, objective_set(cosine=1.0), sees_masks=True)
+
+
+def test_gene_vectors_may_be_wider_than_the_teacher():
+    check_width(StudentSpec.read("static-tiny"), student_config("static-tiny", TEACHER), TEACHER)
 
 
 def test_carries_on_from_an_export(tmp_path, small_vocab):
@@ -80,6 +128,11 @@ def test_a_folder_that_is_no_student_is_refused(tmp_path):
         ({"path": "x", "genes": "y", "preset": "tiny"}, "loads a whole student; remove genes, preset"),
         ({"vocab_size": 9}, "vocab_size is that of the vocabulary; .* genes: FOLDER_OF_SHARDS"),
         ({"intit": "teacher"}, "model.student has no option 'intit': did you mean 'init'"),
+        (
+            {"init_cells": "x", "preset": "static-tiny"},
+            "init: teacher and encoder: set .* found init: scratch and .* set",
+        ),
+        ({"init_cells": "x", "init": "teacher"}, "found init: teacher and encoder: transformer"),
         ({"preset": "huge"}, "unknown student preset 'huge'; known are tiny, small, medium"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tahoe_distill.evaluation.tables import cell, markdown_table, names_of, rows, show, terminal_table
+from tahoe_distill.metrics.tables import cell, markdown_table, names_of, rows, show, terminal_table
 
 
 @pytest.fixture
@@ -13,6 +13,7 @@ def small():
         return {"role": role, "values": values, "intervals": intervals or {}}
 
     return {
+        "cells": {"query": 1000, "reference": None},
         "primary": {"fidelity": "fidelity/knn_overlap_10", "mine": "mine/score"},
         "subjects": {
             "teacher": subject("teacher", {"cost/parameters": 166401.0}),
@@ -68,7 +69,8 @@ def test_markdown(small):
 
 
 def test_the_terminal_shows_models_above_baselines_in_even_columns(small):
-    models, baselines = terminal_table(small).split("\n\n")
+    head, models, baselines = terminal_table(small).split("\n\n")
+    assert head == "1,000 held-out cells"
     assert "teacher" in models and "ridge" not in models
     assert "ridge" in baselines and "parameters" not in baselines
     assert len({len(line) for line in models.splitlines()}) == 1
