@@ -10,10 +10,15 @@ from pathlib import Path
 
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file so that a reader, even after a crash, finds the old or the new text and nothing between."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Like :func:`replace_text`, for what is no text."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

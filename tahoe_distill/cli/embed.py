@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confidence", action="store_true", help="also write how close each vector is expected to be to the teacher's"
     )
     parser.add_argument("--no-normalize", action="store_true", help="leave vectors at their own length")
+    parser.add_argument("--dim", type=int, help="coordinates of a vector, the first ones (default: all)")
     parser.add_argument(
         "--batch-size", default="auto", type=_batch_size, help="cells of a batch at most (default: auto)"
     )
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
             progress=True,
             genes=args.genes,
             normalize=not args.no_normalize,
+            dim=args.dim,
             batch_size=args.batch_size,
             device=args.device,
             devices=args.devices,

@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--swap", action="store_true", help="exit 1 unless --swap-threshold of the macro-F1 is kept")
     add("--swap-threshold", type=float, default=0.95, help="share to keep (default 0.95)")
     add("--out", metavar="FOLDER", help="write metrics.json, tables and report.html here")
+    add("--card", action="store_true", help="put the evaluation into the student's folder and write its card anew")
+    add("--dataset", metavar="ID", help="with --card: hub id of the benchmark that the cells are (owner/name[:TASK])")
     add("--export-for", choices=("cz-benchmarks",), help="also write vectors and a script that runs its tasks to --out")
     add("--figures", choices=("png", "svg"), help="also write each figure of the report as an image")
     add("--overwrite", action="store_true", help="replace what an earlier evaluation wrote to --out")
@@ -81,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--export-for cz-benchmarks needs labels (--label-key) and a folder to write to (--out)")
     if args.figures and not args.out:
         raise ValueError("--figures needs --out, the folder to write them to")
+    check_card(args)
     if args.out:
         check_output(args.out, overwrite=args.overwrite)
     found = evaluate_files(args)
@@ -89,6 +92,8 @@ def run(args: argparse.Namespace) -> None:
     print(summary(record))
     if args.out:
         write_results(found, record, args)
+    if args.card:
+        write_card(args)
     if args.swap:
         _check_swap(record, args.swap_threshold)
 
@@ -206,6 +211,37 @@ def write_results(found: "Evaluation", record: Mapping[str, Any], args: argparse
         write_report(folder, images=args.figures)
         names = sorted(path.name for path in folder.iterdir())
     print(f"\nwritten to {args.out}: {', '.join(names)}")
+
+
+def check_card(args: argparse.Namespace) -> None:
+    """Refuse, before any work, what no card can be written of.
+
+    Raises:
+        ValueError: With what is missing.
+    """
+    from tahoe_distill.hub.evaluation_card import check_dataset
+
+    if args.dataset and not args.card:
+        raise ValueError("--dataset says what the card's numbers were measured on: give --card too")
+    check_dataset(args.dataset)
+    if not args.card:
+        return
+    if not args.out or len(args.student) != 1 or not Path(args.student[0]).is_dir():
+        raise ValueError("--card needs --out, and one student in a local folder, whose card is written anew")
+    args.figures = "png"
+
+
+def write_card(args: argparse.Namespace) -> None:
+    """Put the evaluation into the student's folder, and write its card anew."""
+    from tahoe_distill.files import replace_text
+    from tahoe_distill.hub.card import card_of_folder
+    from tahoe_distill.hub.evaluation_card import add_evaluation
+    from tahoe_distill.hub.folder import CARD_FILE
+
+    folder = Path(args.student[0])
+    written = add_evaluation(folder, args.out, dataset=args.dataset)
+    replace_text(folder / CARD_FILE, card_of_folder(folder))
+    print(f"written to {folder}: {CARD_FILE}, {', '.join(written)}")
 
 
 def summary(record: Mapping[str, Any]) -> str:

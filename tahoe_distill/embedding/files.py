@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.stores import identity, stamp
 from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
 from tahoe_distill.embedding.doctor import check_cells_make_sense
@@ -16,7 +16,7 @@ from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource, processor_fingerprint
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.output import check_key, check_output, check_place, write_output
-from tahoe_distill.embedding.partial import PartialResult, drop, unfinished
+from tahoe_distill.embedding.partial import PartialResult, drop, telling_space, unfinished
 from tahoe_distill.embedding.pipeline import run_windows
 from tahoe_distill.embedding.session import Session, open_session
 
@@ -76,7 +76,8 @@ def embed_file(
     check_key(key_added)
     check_place(out, overwrite=overwrite)
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
-    with unfinished(out, f"embed {path.name}") as folder:
+    size = stamp(path)[0] if path.exists() else 0
+    with telling_space(out.parent, size), unfinished(out, f"embed {path.name}") as folder:
         found = _identity(path)
         rows = folder / f"rows-{hashlib.sha256(f'{path.resolve()} {layer} {found}'.encode()).hexdigest()[:16]}"
         with open_session(path, model, options, **chosen, force=force, turned=rows) as session:

@@ -42,6 +42,7 @@ def embed(
     overwrite: bool = False,
     force: bool = False,
     normalize: bool = True,
+    dim: int | None = None,
     drug_key: str | None = None,
     backend: str = "torch",
     devices: str | int | Sequence[str | torch.device] | None = None,
@@ -78,6 +79,7 @@ def embed(
         force: Embed cells that have next to nothing to do with the vocabulary (of another species, or empty), whose
             vectors mean nothing.
         normalize: Divide each vector by its length, as the published Tahoe embeddings are.
+        dim: Coordinates of a cell embedding, the first ones, taken before it is normalised; ``None`` for all.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         backend: ``torch``, ``compile``, ``int8``, ``onnx`` or ``onnx-int8``; the last three run on CPUs.
         devices: Several devices, one process each: a list, ``"cuda:0,cuda:1"``, or a number.
@@ -101,7 +103,7 @@ def embed(
     """
     options = Options(
         batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
-        genes=genes, attentions=attentions, window=window, workers=workers,
+        dim=dim, genes=genes, attentions=attentions, window=window, workers=workers,
     )  # fmt: skip
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
     _check_target(adata, key_added, options, overwrite, copy, COLUMNS if confidence else ())

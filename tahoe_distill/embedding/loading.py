@@ -1,6 +1,7 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -37,6 +38,29 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     except ValueError as error:
         raise ValueError(f"{source}: {error}" if is_path(source) else str(error)) from error
     return model, processor
+
+
+def at_size(model: Tx1Model, dim: int | None) -> Tx1Model:
+    """A model whose cell embeddings have ``dim`` coordinates, the first ones; it shares its weights with ``model``.
+
+    Args:
+        model: A ``Tx1Model``, which is not changed.
+        dim: How many; ``None`` for as many as it gives.
+
+    Raises:
+        ValueError: When it does not have so many.
+    """
+    if dim is None:
+        return model
+    if not 0 < dim <= model.config.whole_embedding_size:
+        raise ValueError(
+            f"dim must lie in 1 … {model.config.whole_embedding_size}, the width of this model's cell embeddings; "
+            f"found {dim}"
+        )
+    smaller = copy.copy(model)
+    smaller.config = copy.deepcopy(model.config)
+    smaller.config.truncate_dim = dim
+    return smaller
 
 
 def is_path(source: object) -> bool:

@@ -25,6 +25,7 @@ class Options:
         backend: ``torch``, ``compile`` (``torch.compile``), ``int8`` (dynamic quantisation, CPU), ``onnx`` or
             ``onnx-int8`` (ONNX Runtime, CPU).
         normalize: Divide each cell embedding by its length.
+        dim: Coordinates of a cell embedding, the first ones, taken before it is normalised; ``None`` for all.
         genes: Also average the embedding of each gene over the cells that express it.
         attentions: Also keep the attention that a cell's pooled position pays to each gene: a block number (negative
             from the last), several of them, or ``"all"``; averaged over those blocks and all heads.
@@ -41,6 +42,7 @@ class Options:
     dtype: str | torch.dtype = "auto"
     backend: str = "torch"
     normalize: bool = True
+    dim: int | None = None
     genes: bool = False
     attentions: int | str | Sequence[int] | None = None
     window: int | None = None

@@ -11,7 +11,7 @@ import numpy as np
 
 from tahoe_distill.cells import Cells, open_cells
 from tahoe_distill.cells.stores import open_zarr, opened, stamp
-from tahoe_distill.embedding.partial import folder_of, former_of, growing_of, telling_space
+from tahoe_distill.embedding.partial import allocate, folder_of, former_of, growing_of, telling_space
 from tahoe_distill.files import remove, sync
 
 try:
@@ -23,6 +23,8 @@ except ImportError:  # anndata before 0.11 kept it elsewhere
 _STEP = 8192
 # Of a value in a matrix that is turned around: itself, its row and its column.
 _TURNED_BYTES = 16
+# Bytes for the notes in uns and for HDF5's own tables.
+_SLACK = 1 << 20
 # What tells a zarr store from any other folder.
 _ZARR_FILES = (".zgroup", "zarr.json", ".zattrs")
 
@@ -185,6 +187,10 @@ def write_output(
         with telling_space(out.parent, stamp(path)[0] + vectors.nbytes):
             with open_cells(path) as cells:
                 cells.copy_to(growing)
+            if growing.is_file():
+                # HDF5 cannot close a file without room to grow, and says so at length. It cuts off what is too much.
+                more = vectors.nbytes + (0 if varm is None else varm.nbytes) + _SLACK
+                allocate(growing, growing.stat().st_size + more)
             if growing.is_dir():
                 _add_to_zarr(growing, key, vectors, uns, varm, obs or {})
             else:

@@ -63,7 +63,7 @@ def unfinished(out: str | os.PathLike[str], what: str) -> Iterator[Path]:
     """
     folder = folder_of(out)
     _refuse_links(folder)
-    with held(folder, what):
+    with _no_empty_folder(folder), held(folder, what):
         _clear(out)
         try:
             yield folder
@@ -71,6 +71,16 @@ def unfinished(out: str | os.PathLike[str], what: str) -> Iterator[Path]:
             if folder.exists() and not _is_worth_keeping(folder, interrupted=not isinstance(error, Exception)):
                 drop(folder)
             raise
+
+
+@contextlib.contextmanager
+def _no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove the folder at the end where it holds nothing: a full disk may have no room for the lock itself."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _is_worth_keeping(folder: Path, interrupted: bool) -> bool:
@@ -146,7 +156,7 @@ class PartialResult:
             self.state = found
         else:
             self._forget()
-        _allocate(self._path, 4 * shape[0] * shape[1])
+        allocate(self._path, 4 * shape[0] * shape[1])
 
     def _read(self, run: dict[str, object], windows: int) -> dict[str, Any] | None:
         path = self.folder / STATE
@@ -243,7 +253,7 @@ def _unreadable(path: Path, reason: str) -> str:
     )
 
 
-def _allocate(path: Path, size: int) -> None:
+def allocate(path: Path, size: int) -> None:
     """Have ``size`` bytes of a file on the disk, those that are there unchanged.
 
     Raises:

@@ -17,7 +17,7 @@ from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.backends import check_backend
 from tahoe_distill.embedding.engine import Engine
-from tahoe_distill.embedding.loading import ModelSource, is_path, load_student, weights_fingerprint
+from tahoe_distill.embedding.loading import ModelSource, at_size, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.models import Tx1Model, Tx1Processor
 from tahoe_distill.models.processing_tx1 import Cell
@@ -58,10 +58,12 @@ def open_session(
     chosen = {"layer": layer, "gene_key": gene_key, "drug_key": drug_key}
     with open_cells(cells, layer=layer, turned=turned) as source:
         student, processor = load_student(model)
+        options = options or Options()
+        student = at_size(student, options.dim)
         names: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
         matched = MatchedCells(source, processor, **names, force=force)
         name = str(model) if is_path(model) else None
-        yield Session(student, processor, matched, options or Options(), name, chosen)
+        yield Session(student, processor, matched, options, name, chosen)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Session:
             "genes_total": int(match.tokens.size),
             "tahoe_distill": __version__,
         }
+        if options.dim is not None:
+            noted["dim"] = options.dim
         return {**noted, **{key: value for key, value in self.chosen.items() if value is not None}}
 
 

@@ -11,7 +11,20 @@ import torch
 import yaml
 
 from tahoe_distill.hub.comparison import verdict
-from tahoe_distill.hub.folder import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, is_number, read_record
+from tahoe_distill.hub.evaluation_card import (
+    evaluation_results,
+    evaluation_section,
+    figures_of,
+    read_evaluation,
+)
+from tahoe_distill.hub.folder import (
+    CONFIG_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    is_number,
+    read_record,
+)
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 
@@ -48,6 +61,10 @@ found too. The vectors are float32 and of length 1 (`normalize=False` leaves the
 
 {chosen}
 
+## Evaluation
+
+{evaluation}
+
 ## Teacher and objectives
 
 Teacher: `{teacher}`, frozen.{toy}
@@ -61,6 +78,8 @@ Teacher: `{teacher}`, frozen.{toy}
 ## Hyperparameters
 
 {hyperparameters}
+
+{training}
 
 Every setting of the run is in `training_hyperparameters.json`.
 
@@ -125,6 +144,9 @@ def card_of_folder(
         repo_id=repo_id,
         previous=previous,
         genes=GeneVocab.from_file(Path(folder) / VOCAB_FILE).naming,
+        training=read_record(folder, TRAINING_FILE) if (Path(folder) / TRAINING_FILE).is_file() else None,
+        evaluation=read_evaluation(folder),
+        figures=figures_of(folder),
     )
 
 
@@ -136,6 +158,9 @@ def write_card(
     repo_id: str | None = None,
     previous: Mapping[str, Any] | None = None,
     genes: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    figures: Sequence[str] = (),
 ) -> str:
     """The card's text.
 
@@ -146,10 +171,13 @@ def write_card(
         repo_id: Repository that the usage examples name; a placeholder without.
         previous: Metrics of the version published before.
         genes: What its vocabulary calls genes, as :attr:`GeneVocab.naming` says it.
+        training: What ``training.json`` holds: time and hardware.
+        evaluation: What ``evaluation.json`` holds.
+        figures: Names of the evaluation's figures.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
-        metadata=_metadata(title, hyperparameters, metrics),
+        metadata=_metadata(title, hyperparameters, [*_results(metrics), *evaluation_results(evaluation)]),
         title=title,
         teacher=_teacher(hyperparameters) or "not recorded",
         name=repo_id or PLACEHOLDER,
@@ -160,6 +188,8 @@ def write_card(
         toy=_TOY if _teacher(hyperparameters) in _TOYS else "",
         objectives=_objectives(hyperparameters.get("model") or {}),
         data=_data(hyperparameters),
+        evaluation=evaluation_section(evaluation, figures),
+        training=_training(training),
         hyperparameters=_settings(hyperparameters),
         vocabulary=config.vocab_size,
         context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
@@ -177,7 +207,7 @@ def _has_apache_teacher(hyperparameters: Mapping[str, Any]) -> bool:
     return str(_teacher(hyperparameters) or "").startswith(_APACHE_TEACHERS)
 
 
-def _metadata(title: str, hyperparameters: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _metadata(title: str, hyperparameters: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
     """The YAML head, fences included: what the hub reads of a card, model-index metrics among it."""
     if _has_apache_teacher(hyperparameters):
         licence = {"license": "apache-2.0"}
@@ -193,7 +223,6 @@ def _metadata(title: str, hyperparameters: Mapping[str, Any], metrics: Mapping[s
     # Any other relative path with one slash would look like a repository too.
     if re.fullmatch(r"tahoebio/[\w.-]+", teacher):
         head["base_model"] = teacher
-    results = _results(metrics)
     if results:
         head["model-index"] = [{"name": title, "results": results}]
     return "---\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---\n"
@@ -310,6 +339,16 @@ def _settings(hyperparameters: Mapping[str, Any]) -> str:
     student = (hyperparameters.get("model") or {}).get("student")
     rows += [("student", _code(student))] if student else []
     return _table(("setting", "value"), rows) if rows else "Not recorded."
+
+
+def _training(training: Mapping[str, Any] | None) -> str:
+    if training is None:
+        return "How long it was trained, and on what, was not recorded."
+    hours, rest = divmod(round(training["seconds"]), 3600)
+    return (
+        f"Trained for {hours} h {rest // 60:02d} min ({training['batches']:,} batches) by {training['processes']} "
+        f"processes on {training['hardware']}."
+    )
 
 
 def _number(value: object) -> str:

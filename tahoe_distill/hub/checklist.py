@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 import tahoe_distill.models as models_package
 from tahoe_distill.hub.card import card_of_folder
+from tahoe_distill.hub.evaluation_card import evaluation_results, read_evaluation
 from tahoe_distill.hub.folder import (
     CARD_FILE,
     CODE_FILES,
@@ -77,7 +78,9 @@ def _check_card(folder: Path) -> None:
         found = "a file without a YAML head" if text else "nothing"
         raise ValueError(f"expected a model card {CARD_FILE}, found {found}; write it with card_of_folder")
     card_of_folder(folder)
-    _check_same_metrics(text, read_record(folder, METRICS_FILE))
+    evaluated = [metric for result in evaluation_results(read_evaluation(folder)) for metric in result["metrics"]]
+    known = {**read_record(folder, METRICS_FILE), **{metric["name"]: metric["value"] for metric in evaluated}}
+    _check_same_metrics(text, known)
 
 
 def _check_same_metrics(card: str, metrics: dict[str, Any]) -> None:
@@ -87,7 +90,7 @@ def _check_same_metrics(card: str, metrics: dict[str, Any]) -> None:
     for told in (metric for result in results for metric in result["metrics"]):
         if told["name"] not in metrics or metrics[told["name"]] != told["value"]:
             raise ValueError(
-                f"{CARD_FILE} says {told['name']} = {told['value']}, {METRICS_FILE} says "
+                f"{CARD_FILE} says {told['name']} = {told['value']}, the record beside it says "
                 f"{metrics.get(told['name'], 'nothing of it')}; one of them was changed after the export: put back "
                 "what the run measured, or write the card anew with card_of_folder"
             )

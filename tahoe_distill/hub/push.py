@@ -227,11 +227,21 @@ def _golden(folder: Path) -> Golden:
     return golden
 
 
+def _link(path: Path, place: Path) -> None:
+    """A link to a file; a folder of links to its files, since an upload does not follow a link to a folder."""
+    if not path.is_dir():
+        os.symlink(path.resolve(), place)
+        return
+    place.mkdir()
+    for inner in path.iterdir():
+        os.symlink(inner.resolve(), place / inner.name)
+
+
 def _stage(folder: Path, stage: Path, repo_id: str, *, previous: Mapping[str, Any], golden: Golden) -> None:
     """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the two that a push writes."""
     for path in folder.iterdir():
         if path.name not in (GOLDEN_FILE, CARD_FILE, *EVALUATION_FILES, *FORMER_FILES):
-            os.symlink(path.resolve(), stage / path.name)
+            _link(path, stage / path.name)
     (stage / GOLDEN_FILE).write_text(golden_text(golden), encoding="utf-8")
     (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, previous), encoding="utf-8")
 

@@ -72,6 +72,8 @@ class Tx1Config(PretrainedConfig):
         drug_token_id: Token of the drug, at position 1, where ``num_drugs`` is set.
         context_length: Longest sequence, special tokens included (``max_length`` means text generation elsewhere).
         initializer_range: Standard deviation of fresh linear weights; ``None`` for Kaiming normal (as Tahoe-x1).
+        truncate_dim: Coordinates of a cell embedding that are given, the first ones; ``None`` for all. No weight
+            depends on it, so it may be changed at any time.
         encoder: ``transformer``, or ``set`` for a student without attention (``set_encoder_tx1.py``).
         set_values: How a bin moves a gene's vector: ``film`` (a scale and a shift for each bin) or ``linear`` (both
             grow with the bin).
@@ -124,6 +126,7 @@ class Tx1Config(PretrainedConfig):
         drug_token_id: int | None = None,
         context_length: int = 1024,
         initializer_range: float | None = None,
+        truncate_dim: int | None = None,
         encoder: str = "transformer",
         set_values: str = "film",
         set_value_rank: int = 6,
@@ -165,6 +168,7 @@ class Tx1Config(PretrainedConfig):
         self.drug_token_id = drug_token_id
         self.context_length = context_length
         self.initializer_range = initializer_range
+        self.truncate_dim = truncate_dim
         self.encoder = encoder
         if encoder == "set":
             # What these heads predict from is what a transformer makes of each gene.
@@ -179,7 +183,12 @@ class Tx1Config(PretrainedConfig):
 
     @property
     def embedding_size(self) -> int:
-        """Width ``e`` of a cell embedding."""
+        """Width ``e`` of a cell embedding, as it is given."""
+        return self.whole_embedding_size if self.truncate_dim is None else self.truncate_dim
+
+    @property
+    def whole_embedding_size(self) -> int:
+        """Its width before any truncation."""
         return self.hidden_size if self.projection_dim is None else self.projection_dim
 
     def _check(self) -> None:
@@ -200,6 +209,11 @@ class Tx1Config(PretrainedConfig):
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; found {self.pooling!r}")
         if self.gene_rank is not None and not 0 < self.gene_rank <= self.hidden_size:
             raise ValueError(f"gene_rank must lie in 1 … hidden_size ({self.hidden_size}), found {self.gene_rank}")
+        if self.truncate_dim is not None and not 0 < self.truncate_dim <= self.whole_embedding_size:
+            raise ValueError(
+                f"truncate_dim must lie in 1 … {self.whole_embedding_size}, the width of a cell embedding; found "
+                f"{self.truncate_dim}"
+            )
         if self.num_bins < 3:
             raise ValueError(f"num_bins must be at least 3, found {self.num_bins}")
         if self.num_drugs is not None and not self.drug_fingerprint_dim:

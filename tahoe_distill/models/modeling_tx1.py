@@ -615,7 +615,8 @@ class Tx1Model(Tx1PreTrainedModel):
 
     def project(self, cell: Tensor) -> Tensor:
         """Cells as :meth:`pool` gives them, (C, D), to cell embeddings (C, E)."""
-        return cell if self.projection is None else self.projection(cell)
+        cell = cell if self.projection is None else self.projection(cell)
+        return cell if self.config.truncate_dim is None else cell[:, : self.config.truncate_dim]
 
     def cls_attention(
         self, hidden_states: tuple[Tensor, ...], attention_mask: Tensor | None, blocks: Iterable[int]

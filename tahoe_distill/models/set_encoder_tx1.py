@@ -58,11 +58,11 @@ class SetHead(nn.Module):
     def __init__(self, config: Tx1Config, statistics: int, activation: nn.Module):
         super().__init__()
         width = config.intermediate_size
-        self.linear = nn.Linear(statistics, config.embedding_size)
+        self.linear = nn.Linear(statistics, config.whole_embedding_size)
         self.norm = nn.LayerNorm(statistics, eps=config.layer_norm_eps)
         self.in_proj = nn.Linear(statistics, width)
         self.blocks = nn.ModuleList(SetBlock(config, activation) for _ in range(config.num_hidden_layers))
-        self.out_proj = nn.Linear(width, config.embedding_size)
+        self.out_proj = nn.Linear(width, config.whole_embedding_size)
 
     def forward(self, statistics: Tensor) -> Tensor:
         statistics = self.norm(statistics)

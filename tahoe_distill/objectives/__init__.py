@@ -2,20 +2,26 @@
 
 from tahoe_distill.objectives.base import LearnedMap, Objective, ObjectiveSet, Outputs, Shapes
 from tahoe_distill.objectives.classification import Classification
+from tahoe_distill.objectives.contrastive import Contrastive
 from tahoe_distill.objectives.cosine import Cosine
+from tahoe_distill.objectives.embedding import EmbeddingObjective
 from tahoe_distill.objectives.expression import Expression
 from tahoe_distill.objectives.gene import Gene
 from tahoe_distill.objectives.hidden import Hidden
 from tahoe_distill.objectives.kl import KullbackLeibler
 from tahoe_distill.objectives.mse import MeanSquaredError
+from tahoe_distill.objectives.rank import Rank
 from tahoe_distill.objectives.registry import build_objectives, find_objective, objective_names, register_objective
 from tahoe_distill.objectives.relational import Relational
 from tahoe_distill.objectives.schedules import Schedule, Scheduled, parse_schedule, stage_table
+from tahoe_distill.objectives.similarity import SimilarityMSE
 
 __all__ = [
     "Outputs",
     "Classification",
+    "Contrastive",
     "Cosine",
+    "EmbeddingObjective",
     "Expression",
     "Gene",
     "Hidden",
@@ -24,10 +30,12 @@ __all__ = [
     "MeanSquaredError",
     "Objective",
     "ObjectiveSet",
+    "Rank",
     "Relational",
     "Schedule",
     "Scheduled",
     "Shapes",
+    "SimilarityMSE",
     "build_objectives",
     "find_objective",
     "objective_names",

@@ -1,15 +1,17 @@
 """Mean-squared-error objective on cell embeddings."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from tahoe_distill.objectives.base import Objective, Outputs, Shapes, mean_or_zero, same_embedding_width
-from tahoe_distill.objectives.centering import TeacherCenter
+from tahoe_distill.objectives.base import Shapes, mean_or_zero
+from tahoe_distill.objectives.embedding import EmbeddingObjective
 from tahoe_distill.objectives.registry import register_objective
 
 
 @register_objective
-class MeanSquaredError(Objective):
+class MeanSquaredError(EmbeddingObjective):
     """Squared difference of cell embeddings, averaged over cells.
 
     Convention: with ``normalize`` the squared distance of the two unit vectors, summed over dimensions, so
@@ -20,26 +22,27 @@ class MeanSquaredError(Objective):
         normalize: Compare L2-normalised vectors (after centring, if any); ``False`` compares raw ones, length included.
         center: Subtract the teacher's running mean from both first; changes nothing unless vectors are normalised.
         center_momentum: Weight of a new batch in that mean; ``None`` for the mean of all cells so far.
+        matryoshka: As in :class:`EmbeddingObjective`.
 
     Raises:
         ValueError: When the widths differ.
     """
 
     name = "mse"
-    needs = frozenset({"cell"})
 
     def __init__(
-        self, *, shapes: Shapes, normalize: bool = True, center: bool = False, center_momentum: float | None = None
+        self,
+        *,
+        shapes: Shapes,
+        normalize: bool = True,
+        center: bool = False,
+        center_momentum: float | None = None,
+        matryoshka: Sequence[int] | None = None,
     ):
-        super().__init__(shapes=shapes)
-        same_embedding_width(self.name, shapes)
+        super().__init__(shapes=shapes, center=center, center_momentum=center_momentum, matryoshka=matryoshka)
         self.normalize = normalize
-        self.center = TeacherCenter(shapes.student_embedding, center_momentum) if center else None
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> Tensor:
-        s, t = self.student_output(student, "cell"), self.teacher_output(teacher, "cell")
-        if self.center is not None:
-            s, t = self.center(s, t)
+    def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         if not self.normalize:
-            return mean_or_zero((s - t).square())
-        return mean_or_zero((F.normalize(s, dim=-1) - F.normalize(t, dim=-1)).square().sum(dim=-1))
+            return mean_or_zero((student - teacher).square())
+        return mean_or_zero((F.normalize(student, dim=-1) - F.normalize(teacher, dim=-1)).square().sum(dim=-1))

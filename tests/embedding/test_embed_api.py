@@ -11,6 +11,7 @@ from scipy import sparse
 
 import tahoe_distill
 from tahoe_distill.embedding import TahoePreprocessor, decode, embed
+from tahoe_distill.models import Tx1Config
 from tests.helpers.tiny_student import SMALL, save_pair, tiny_cells, tiny_pair
 
 
@@ -250,3 +251,40 @@ def test_factorised_gene_table(adata, tmp_path):
     folder = save_pair(tiny_pair(gene_rank=4), tmp_path)
     embed(adata, folder)
     assert adata.obsm["X_tx1"].shape == (40, SMALL["hidden_size"])
+
+
+@pytest.mark.parametrize("settings", [{}, {"pooling": "mean", "projection_dim": 40}, {"encoder": "set"}])
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_smaller_vectors_are_the_first_coordinates(settings, backend, adata):
+    if backend == "onnx":
+        pytest.importorskip("onnxruntime")
+    pair = tiny_pair(**settings)
+    whole = embed(adata, pair, normalize=False, copy=True).obsm["X_tx1"]
+    found = embed(adata, pair, dim=6, backend=backend, copy=True)
+    expected = whole[:, :6] / np.linalg.norm(whole[:, :6], axis=1, keepdims=True)
+    np.testing.assert_allclose(found.obsm["X_tx1"], expected, atol=5e-6)
+    assert found.uns["X_tx1"]["dim"] == 6
+    # The caller's model is as it was.
+    assert pair[0].config.truncate_dim is None
+
+
+def test_a_model_is_told_its_size_in_its_configuration(adata, student_dir, tmp_path):
+    from transformers import AutoModel
+
+    whole = embed(adata, student_dir, normalize=False, copy=True).obsm["X_tx1"]
+    model, processor = AutoModel.from_pretrained(student_dir, truncate_dim=6).eval(), tiny_pair()[1]
+    np.testing.assert_allclose(model.embed(processor, adata, normalize=False), whole[:, :6], atol=1e-6)
+    save_pair((model, processor), tmp_path / "small")
+    found = embed(adata, tmp_path / "small", normalize=False, copy=True).obsm["X_tx1"]
+    np.testing.assert_allclose(found, whole[:, :6], atol=1e-6)
+    # No weight is lost.
+    found = embed(adata, tmp_path / "small", normalize=False, dim=32, copy=True).obsm["X_tx1"]
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [0, 33])
+def test_sizes_that_a_model_has_not_are_refused(dim, adata, pair):
+    with pytest.raises(ValueError, match=rf"dim must lie in 1 … 32, the width .*; found {dim}"):
+        embed(adata, pair, dim=dim)
+    with pytest.raises(ValueError, match=f"truncate_dim must lie in 1 … 32, the width .*; found {dim}"):
+        Tx1Config(hidden_size=32, truncate_dim=dim)

@@ -147,3 +147,18 @@ def test_a_full_disk_during_the_copy_keeps_what_is_done(error, pair, cells_file,
     monkeypatch.undo()
     embed_file(cells_file, pair, out)
     assert names(tmp_path) == ["cells.h5ad", "out.h5ad"]
+
+
+def test_the_copy_has_its_space_before_it_is_filled(pair, cells_file, tmp_path, monkeypatch):
+    from tahoe_distill.embedding import output
+
+    add, sizes = output._add_to_h5ad, []
+
+    def adding(growing, *arguments):
+        sizes.append(growing.stat().st_size)
+        add(growing, *arguments)
+
+    monkeypatch.setattr(output, "_add_to_h5ad", adding)
+    out = embed_file(cells_file, pair, tmp_path / "out.h5ad")
+    assert sizes[0] > cells_file.stat().st_size + 40 * 32 * 4
+    assert out.stat().st_size < sizes[0] and anndata.read_h5ad(out).obsm["X_tx1"].shape == (40, 32)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tahoe_distill import locks
 from tahoe_distill.embedding import embed_file, partial
 from tahoe_distill.embedding.partial import STATE, VECTORS, folder_of
 from tahoe_distill.models import GeneVocab, Tx1Processor
@@ -197,3 +198,13 @@ def test_failures_after_it_keep_what_is_done(pair, cells_file, tmp_path, monkeyp
     stopped(cells_file, pair, out, monkeypatch, error=RuntimeError)
     kept = np.fromfile(folder_of(out) / VECTORS, dtype=np.float32)
     assert names(folder_of(out)) == [STATE, VECTORS] and kept[: 12 * 32].all() and not kept[12 * 32 :].any()
+
+
+def test_a_disk_without_room_for_the_lock(pair, cells_file, tmp_path, monkeypatch):
+    def full(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(locks.os, "link", full)
+    with pytest.raises(OSError, match="the disk of .* is full: .* are free"):
+        embed_file(cells_file, pair, tmp_path / "out.h5ad")
+    assert names(tmp_path) == ["cells.h5ad"]

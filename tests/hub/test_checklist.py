@@ -95,7 +95,7 @@ def _remove(name):
         (
             "card",
             _edit("metrics.json", **{"eval/cosine": 0.99}),
-            "README.md says eval/cosine = 0.9, metrics.json says 0.99",
+            "README.md says eval/cosine = 0.9, the record beside it says 0.99",
         ),
         ("secrets", _append("README.md", "\nAKIA" + 16 * "A"), "README.md seems to hold credentials"),
     ],

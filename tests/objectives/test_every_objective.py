@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from tahoe_distill.objectives import Outputs, Shapes, build_objectives, objective_names
+from tahoe_distill.objectives.centering import TeacherCenter
+from tahoe_distill.objectives.rank import Triples
 
 C, GT, GS, E, K, LAYERS = 4, 6, 5, 8, 3, 3
 SHAPES = Shapes(
@@ -15,6 +17,11 @@ SPECS = {
     "mse": {"normalize": True},
     "mse:raw": {"normalize": False},
     "relational": {"tau": 0.5, "teacher_tau": 0.2},
+    "cosine:nested": {"center": True, "matryoshka": [2, 4]},
+    "relational:nested": {"tau": 0.5, "matryoshka": [3]},
+    "similarity_mse": {"matryoshka": [4]},
+    "rank": {"margin": 0.3, "triples": 64},
+    "contrastive": {"tau": 0.5, "center": True},
     "kl": {"tau": 2.0, "num_classes": K, "column": "scores"},
     "gene": {},
     "gene:cosine": {"distance": "cosine"},
@@ -125,8 +132,8 @@ def test_bfloat16_outputs_are_compared_in_float32(objective):
 def test_teacher_may_run_under_inference_mode(objective):
     student, teacher, batch = views()
     expected = objective(student, teacher, batch).detach()
-    for center in (m for m in objective.modules() if hasattr(m, "momentum")):
-        center.reset_parameters()
+    for part in (m for m in objective.modules() if isinstance(m, (TeacherCenter, Triples))):
+        part.reset_parameters()
     with torch.inference_mode():
         teacher.hidden = tuple(x.clone() for x in teacher.hidden)
         for name in ("cell", "genes", "expression", "mvc"):

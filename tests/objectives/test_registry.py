@@ -8,7 +8,19 @@ import torch
 
 from tahoe_distill.objectives import Cosine, Objective, build_objectives, find_objective, objective_names, registry
 
-BUILT_IN = ["classification", "cosine", "expression", "gene", "hidden", "kl", "mse", "relational"]
+BUILT_IN = [
+    "classification",
+    "contrastive",
+    "cosine",
+    "expression",
+    "gene",
+    "hidden",
+    "kl",
+    "mse",
+    "rank",
+    "relational",
+    "similarity_mse",
+]
 
 
 class Constant(Objective):

@@ -17,7 +17,7 @@ from torch import Tensor
 from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
+from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
@@ -198,11 +198,15 @@ class HFStudentCallback(CallbackWithConfig):
         metrics = read_metrics(state) or self.metrics
         student = build_whole(model, weights, self.dtype)
         recorded = to_json(self.config)
+        training = _training(state)
         files = {
             **extra,
+            TRAINING_FILE: to_json(training),
             **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
-            CARD_FILE: write_card(student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming),
+            CARD_FILE: write_card(
+                student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming, training=training
+            ),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
@@ -215,6 +219,18 @@ class HFStudentCallback(CallbackWithConfig):
         """The file that tells how far to trust a vector, where there was an evaluation to learn it from."""
         found = None if self.calibration is None else self.calibration.fit(student)
         return {} if found is None else {CONFIDENCE_FILE: found.to_text()}
+
+
+def _training(state: State) -> dict[str, Any]:
+    """How long the run was trained, over all of its resumptions, and on what."""
+    seconds = state.timestamp.total_wct
+    hardware = f"{torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return {
+        "seconds": round(seconds.total_seconds(), 1) if seconds else 0.0,
+        "batches": state.timestamp.batch.value,
+        "processes": dist.get_world_size(),
+        "hardware": hardware,
+    }
 
 
 def _first_label(state: State) -> str | None:
