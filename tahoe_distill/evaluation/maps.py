@@ -23,6 +23,7 @@ _COLORS = (
     "#9ecae9", "#ffbf79", "#88d27a", "#d67195", "#439894", "#b79a20", "#d6a5c9", "#83bcb6", "#d8b5a5", "#79706e",
 )  # fmt: skip
 _SHARES = ("#e4572e", "#f19a3e", "#e9c46a", "#8ab17d", "#2a9d8f")
+_FIFTHS = [f"{20 * fifth}–{20 * fifth + 20} %" for fifth in range(5)]
 _OTHER, _NONE = "other", "none"
 
 
@@ -123,8 +124,24 @@ def _few(column: pd.Series) -> np.ndarray:
 
 def _bins(column: pd.Series) -> np.ndarray:
     fifths = np.minimum((column.fillna(0).to_numpy() * 5).astype(int), 4)
-    names = np.array([f"{20 * fifth}–{20 * fifth + 20} %" for fifth in range(5)], dtype=object)
-    return names[fifths]
+    return np.array(_FIFTHS, dtype=object)[fifths]
+
+
+def palette(data: pd.DataFrame, ordered: list[str]) -> list[str]:
+    """A Vega expression for each place in a legend: the colour there of the field that cells are coloured by.
+
+    Places go to the kinds that are there, in order; a share of neighbours keeps its colour whichever others are there.
+
+    Args:
+        data: The cells.
+        ordered: Fields that hold shares.
+    """
+    shades = {field: [_SHARES[_FIFTHS.index(kind)] for kind in sorted(data[field].unique())] for field in ordered}
+    expressions = []
+    for place, color in enumerate(_COLORS):
+        cases = [f"by === '{field}' ? '{found[place]}' : " for field, found in shades.items() if place < len(found)]
+        expressions.append(f"{''.join(cases)}'{color}'")
+    return expressions
 
 
 def _spec(data: pd.DataFrame, names: list[str], colors: list[str], ordered: list[str]) -> dict[str, Any]:
@@ -138,9 +155,7 @@ def _spec(data: pd.DataFrame, names: list[str], colors: list[str], ordered: list
         alt.selection_interval(name="brush"),
         alt.selection_point(name="named", fields=["shown"], bind="legend"),
     )
-    is_ordered = " || ".join(f"by === '{name}'" for name in ordered) or "false"
-    shades = [*_SHARES, *_COLORS[len(_SHARES) :]]
-    scale = alt.Scale(range=[alt.ExprRef(f"({is_ordered}) ? '{a}' : '{b}'") for a, b in zip(shades, _COLORS)])
+    scale = alt.Scale(range=[alt.ExprRef(color) for color in palette(data, ordered)])
     tips = [alt.Tooltip("cell", title="cell"), *(alt.Tooltip(f, title=words) for f, words in zip(fields, colors))]
     hidden = alt.Axis(labels=False, ticks=False, title=None, grid=False, domain=False)
     views = []

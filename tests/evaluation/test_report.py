@@ -122,6 +122,14 @@ def test_more_labels_than_colours_share_the_last():
     assert set(shown[column == "type 29"]) == {"other"} and set(shown[column == "type 0"]) == {"type 0"}
 
 
+def test_a_share_keeps_its_colour_whichever_others_are_there():
+    data = pd.DataFrame({"c0": ["a", "b", "c"], "c1": maps._bins(pd.Series([0.7, 0.95, 1.0]))})
+    assert data["c1"].tolist() == ["60–80 %", "80–100 %", "80–100 %"]
+    first, second, third = maps.palette(data, ["c1"])[:3]
+    assert f"by === 'c1' ? '{maps._SHARES[3]}'" in first and f"by === 'c1' ? '{maps._SHARES[4]}'" in second
+    assert third == f"'{maps._COLORS[2]}'"
+
+
 @needs_altair
 def test_cells_without_labels_are_told_apart_by_the_teachers_clusters(folder, record):
     from tahoe_distill.evaluation.figures import figures
@@ -151,14 +159,24 @@ def test_a_browser_draws_every_figure_and_nothing_leaves_the_page(folder, tmp_pa
     root.options = [...select.options].map((option) => option.text).join("|");
     root.cells = map.spec.datasets[map.spec.data.name].length;
     root.bold = document.querySelectorAll("b").length;
+    const canvas = map.place.querySelector("canvas"), box = canvas.getBoundingClientRect();
+    const path = [["move", 20, 40], ["down", 20, 40], ["move", 60, 90], ["move", 150, 200], ["up", 150, 200]];
+    for (const [kind, x, y] of path) {
+      const at = { bubbles: true, clientX: box.left + x, clientY: box.top + y, buttons: 1, pointerId: 1, view: window };
+      canvas.dispatchEvent(new PointerEvent(`pointer${kind}`, at));
+      await map.drawn.view.runAsync();
+    }
+    root.brushed = map.drawn.view.data("brush_store").map((chosen) => chosen.unit).join();
     """
     opened = open_page(folder / "report.html", tmp_path, script=script)
     assert opened.console == []
     assert opened.requests == []
     panels = opened.dom.count('class="chart"')
     assert panels == opened.dom.count('data-drawn="yes"') >= 9
-    found = dict(re.findall(r'data-(by|options|cells|bold)="([^"]*)"', opened.dom))
+    found = dict(re.findall(r'data-(by|options|cells|bold|brushed)="([^"]*)"', opened.dom))
     options = found["options"].split("|")
     assert options[:3] == ["label", "batch", "neighbours kept by near"]
     assert found["by"] == f"c{len(options) - 1}"
     assert found["cells"] == "60" and found["bold"] == "0"
+    # The one choice holds for all maps, which share their rows.
+    assert found["brushed"] == "map0"
