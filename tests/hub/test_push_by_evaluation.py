@@ -32,8 +32,11 @@ def write_evaluation(tmp_path):
             "seed": 0,
             "cells": {"names": cells, "query": 200, "reference": None, "files": {}},
             "higher_is_better": {OVERLAP: True},
+            "verdicts": [],
+            "primary": {"fidelity": OVERLAP},
+            "machine": {"cores": 2, "machine": "x86_64", "gpu": None},
             "subjects": {
-                "teacher": {"role": "teacher", "source": "t", "sketch": [0.5], "values": {}},
+                "teacher": {"role": "teacher", "source": "t", "sketch": [0.5], "values": {}, "intervals": {}},
                 "student": {"role": "student", "values": {OVERLAP: overlap.mean()}, "intervals": {}},
             },
         }
