@@ -1,11 +1,13 @@
 """What a run's YAML need not say: what it shares with others, settings of this project, values of the machine."""
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from tahoe_distill.cache.record import CACHE_FILE
+from tahoe_distill.settings import plain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -59,7 +61,40 @@ def on_base(config: dict[str, Any]) -> dict[str, Any]:
     """A run with all that it shares with others, values resolved: llm-foundry's config transform of configs/base.py."""
     from omegaconf import OmegaConf
 
-    return cast(dict[str, Any], OmegaConf.to_container(merge(config), resolve=True))
+    run = with_vocab(merge(config))
+    return cast(dict[str, Any], OmegaConf.to_container(run, resolve=True))
+
+
+def with_vocab(run: "DictConfig") -> "DictConfig":
+    """A run whose loaders know where to take the vocabulary from."""
+    from omegaconf import OmegaConf
+
+    run.merge_with(OmegaConf.from_cli(vocabulary(run)))
+    return run
+
+
+def vocabulary(run: "DictConfig") -> list[str]:
+    """The teacher as the place of the vocabulary, for loaders that name none."""
+    teacher = plain((run.get("model") or {}).get("teacher"))
+    options = {"source": teacher} if isinstance(teacher, str) else teacher or {}
+    # Beside a cache of the teacher's outputs lies its vocabulary.
+    if not options.get("source") or options.get("cache"):
+        return []
+    vocab = {key: options[key] for key in ("source", "size", "revision", "cache_dir") if options.get(key) is not None}
+    settings = []
+    for name in ("train_loader", "eval_loader"):
+        loader = plain(run.get(name))
+        if isinstance(loader, dict) and _wants_vocab(loader):
+            settings.append(f"{name}.vocab={json.dumps(vocab)}")
+        elif isinstance(loader, list) and any(map(_wants_vocab, loader)):
+            # An override cannot reach into a list, but replace it.
+            whole = [{**item, "vocab": vocab} if _wants_vocab(item) else item for item in loader]
+            settings.append(f"{name}={json.dumps(whole)}")
+    return settings
+
+
+def _wants_vocab(loader: Mapping[str, Any]) -> bool:
+    return loader.get("name") == "tahoe_mds" and loader.get("vocab") is None and loader.get("cache") is None
 
 
 def step_callback(run: "DictConfig") -> list[str]:
@@ -134,4 +169,4 @@ def quiet(run: "DictConfig") -> list[str]:
     return [f"{key}=false" for key in ("log_config", "log_to_console") if key not in run]
 
 
-DEFAULTS = (step_callback, cached_loaders, microbatch, quiet)
+DEFAULTS = (step_callback, cached_loaders, vocabulary, microbatch, quiet)

@@ -13,6 +13,7 @@ from tahoe_distill.errors import is_spoken, paragraph, rest
 # `run(args)`; its docstring is the description.
 COMMANDS = {
     "prepare": ("prepare", "write MDS shards from h5ad files"),
+    "fetch": ("fetch", "fetch a teacher beforehand, for machines without a network"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),

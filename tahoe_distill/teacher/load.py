@@ -48,7 +48,8 @@ def load_teacher(
 
     Args:
         source: A release folder, a Hugging Face repository (``tahoebio/Tahoe-x1``), a Composer checkpoint (``.pt``
-            with its release's settings beside it), a transformers folder of this package, or ``tx1-nano``.
+            with its release's settings beside it), a transformers folder of this package, an address in S3
+            (``s3://bucket/path``) of any of these, or ``tx1-nano``.
         size: Which of a release's sizes: ``70m``, ``1b``, ``3b``.
         use_chem: Keep the drug token and the chemical encoder of a release that has them. Without it exactly the
             ``chem_encoder`` tensors are left out.

@@ -26,6 +26,7 @@ from tahoe_distill.teacher.release import (
     processor_from_release,
     read_settings,
 )
+from tahoe_distill.teacher.s3 import SCHEME, download_from_s3
 
 BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
 INDEX_FILE = "model.safetensors.index.json"
@@ -67,22 +68,77 @@ def read_source(
         FileNotFoundError: When it or one of its files is not there.
         ValueError: When a file cannot be understood, or ``size`` is needed.
     """
+    place = fetch_source(source, size, revision=revision, cache_dir=cache_dir)
+    if place.is_file():
+        return _read_checkpoint(place, use_chem)
+    # What was fetched is of one size.
+    return _read_folder(place, size if _is_local(source) else None, use_chem)
+
+
+def fetch_source(
+    source: str | os.PathLike[str],
+    size: str | None = None,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Where a teacher lies on this disk: fetched whole from the hub or S3 unless it is here already.
+
+    Args:
+        source: As for :func:`load_teacher`.
+        size: Which of a release's sizes.
+        revision: Branch, tag or commit of a Hugging Face repository.
+        cache_dir: Where downloads are kept.
+
+    Returns:
+        A folder, or a Composer checkpoint.
+
+    Raises:
+        FileNotFoundError: When it is neither here nor there.
+        ValueError: When ``size`` is needed, or the path is that of another file.
+        OSError: When a store does not give it.
+    """
     source = os.fspath(source)
     path = Path(source)
     if source in BUILT_IN:
-        return _read_folder(BUILT_IN[source], size, use_chem)
-    if path.is_dir():
-        return _read_folder(path, size, use_chem)
-    if path.is_file():
-        if path.suffix != ".pt":
-            raise ValueError(f"{path}: expected a folder or a Composer checkpoint (.pt), found another file")
-        return _read_checkpoint(path, use_chem)
+        return BUILT_IN[source]
+    if path.is_file() and path.suffix != ".pt":
+        raise ValueError(f"{path}: expected a folder or a Composer checkpoint (.pt), found another file")
+    if path.exists():
+        return path
+    if source.startswith(SCHEME):
+        return download_from_s3(source, size, cache_dir=cache_dir)
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        return _read_folder(download(source, size, revision, cache_dir=cache_dir), None, use_chem)
+        return download(source, size, revision, cache_dir=cache_dir)
     raise FileNotFoundError(
         f"{source}: no such teacher; expected a release folder, a Composer checkpoint (.pt), a Hugging Face repository "
-        f"(owner/name) or a built-in name ({', '.join(BUILT_IN)})"
+        f"(owner/name), an address s3://bucket/path or a built-in name ({', '.join(BUILT_IN)})"
     )
+
+
+def read_vocab(place: Path, size: str | None = None) -> GeneVocab:
+    """The vocabulary of a teacher on this disk, its weights unread.
+
+    Args:
+        place: As :func:`fetch_source` returns it.
+        size: Which of a release's sizes, where the folder holds several.
+
+    Raises:
+        FileNotFoundError: When it has none.
+        ValueError: When the file is no vocabulary, or ``size`` is needed.
+    """
+    if place.is_file():
+        beside = place.with_name(VOCAB_FILE)
+        known = beside.is_file()
+        return GeneVocab.from_file(beside) if known else _read_checkpoint(place, use_chem=False).processor.vocab
+    folder = place if _is_plain(place) else _choose_size(place, size)
+    if not (folder / VOCAB_FILE).is_file():
+        raise FileNotFoundError(f"{folder} lacks {VOCAB_FILE}; download the teacher again")
+    return GeneVocab.from_file(folder / VOCAB_FILE)
+
+
+def _is_local(source: str | os.PathLike[str]) -> bool:
+    return os.fspath(source) in BUILT_IN or os.path.exists(source)
 
 
 def _read_folder(folder: Path, size: str | None, use_chem: bool) -> Source:

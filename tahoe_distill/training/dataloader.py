@@ -21,8 +21,12 @@ from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
 from tahoe_distill.naming import check_keys
 from tahoe_distill.settings import plain
 from tahoe_distill.training.resume.interruption import leave_signals_to_parent
+from tahoe_distill.training.teacher_provider import teacher_vocab
 
 log = logging.getLogger(__name__)
+
+# As in the YAML: a path, or a teacher to take it from.
+Vocab = GeneVocab | str | os.PathLike[str] | Mapping[str, Any]
 
 _LOADER = (
     "vocab",
@@ -49,7 +53,7 @@ def build_tahoe_mds_dataloader(
     dataset: Mapping[str, Any],
     collator: Mapping[str, Any],
     device_batch_size: int,
-    vocab: GeneVocab | str | os.PathLike[str] | None = None,
+    vocab: Vocab | None = None,
     cache: str | os.PathLike[str] | None = None,
     tokenizer: object = None,
     num_workers: int = 2,
@@ -68,7 +72,8 @@ def build_tahoe_mds_dataloader(
         collator: Options of :class:`Tx1Collator`. ``deterministic`` defaults to the opposite of ``dataset.shuffle``
             and ``seed`` to ``dataset.shuffle_seed``.
         device_batch_size: Cells a batch on this device.
-        vocab: The vocabulary, or the path of ``vocab.json``; looked for beside the first stream's folder when left out.
+        vocab: The vocabulary, or the path of ``vocab.json``. When left out, that which lies beside the first stream's
+            folder; a mapping names a teacher, as ``model.teacher`` does, to take it from where none lies there.
         cache: Folder of one split of a teacher cache, read instead of the dataset's own shards.
         tokenizer: Not used: cells have no text.
         num_workers: Worker processes.
@@ -149,7 +154,7 @@ def read_sections(
     collator: Mapping[str, Any],
     device_batch_size: int,
     *,
-    vocab: GeneVocab | str | os.PathLike[str] | None = None,
+    vocab: Vocab | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> tuple[CellDataset, Tx1Collator | CachedCollator]:
     """The data set and the collator of a loader; the arguments are those of :func:`build_tahoe_mds_dataloader`.
@@ -200,7 +205,7 @@ def _collator(options: Mapping[str, Any], vocab: GeneVocab) -> Tx1Collator:
     return Tx1Collator(vocab, **{name: value for name, value in options.items() if name not in _IGNORED_COLLATOR})
 
 
-def _checked_vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: CellDataset) -> GeneVocab:
+def _checked_vocab(vocab: Vocab | None, cells: CellDataset) -> GeneVocab:
     found = _vocab(vocab, cells)
     shards: Any = cells.shards
     for shard in shards:
@@ -208,12 +213,14 @@ def _checked_vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: Cell
     return found
 
 
-def _vocab(vocab: GeneVocab | str | os.PathLike[str] | None, cells: CellDataset) -> GeneVocab:
-    if vocab is not None:
+def _vocab(vocab: Vocab | None, cells: CellDataset) -> GeneVocab:
+    if vocab is not None and not isinstance(vocab, Mapping):
         return vocab if isinstance(vocab, GeneVocab) else GeneVocab.from_file(os.fspath(vocab))
     folder = os.path.join(cells.streams[0].local, cells.streams[0].split).rstrip(os.sep)
     for place in (folder, os.path.dirname(folder)):
         path = os.path.join(place, VOCAB_FILE)
         if os.path.isfile(path):
             return GeneVocab.from_file(path)
-    raise ValueError(f"no {VOCAB_FILE} in or beside {folder}; name it with vocab")
+    if vocab is not None:
+        return teacher_vocab(plain(vocab))
+    raise ValueError(f"no {VOCAB_FILE} in or beside {folder}; name it with vocab, or name a teacher to take it from")

@@ -1,11 +1,15 @@
-"""Work that one process does for all, and whose failure all of them must learn of."""
+"""Work that one process does for others, and whose failure all of them must learn of."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch.distributed
 from composer.utils import dist
 
 T = TypeVar("T")
+# A download takes as long as it takes. A process that dies is told by its connection, and not by a clock.
+_PATIENCE = timedelta(days=30)
 
 
 def on_rank_zero(work: Callable[[], T], failing: str) -> T:
@@ -36,3 +40,42 @@ def on_rank_zero(work: Callable[[], T], failing: str) -> T:
     if outcome[1] is not None:
         raise RuntimeError(f"{failing}: {outcome[1]}")
     return outcome[0]
+
+
+def on_each_node(work: Callable[[], T], failing: str) -> T:
+    """Do something in the first process of each node; all wait, however long it takes.
+
+    Where no process group has been joined, such as in a check, each process does it by itself.
+
+    Args:
+        work: Called without arguments; what it returns must be picklable.
+        failing: What failed, such as ``the teacher could not be fetched``, for the other processes' message.
+
+    Returns:
+        Its result on this node.
+
+    Raises:
+        Exception: What ``work`` raises, in the process where it does.
+        RuntimeError: In all others, on whichever node it failed.
+    """
+    if not torch.distributed.is_initialized() or dist.get_world_size() == 1:
+        return work()
+    # A group of its own, met before the work: that of the run gives up after dist_timeout, which is minutes.
+    group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    outcome: tuple[T | None, str | None] = (None, None)
+    problem = None
+    if dist.get_local_rank() == 0:
+        try:
+            outcome = (work(), None)
+        # Whatever it is, it is raised below, once the others know.
+        except Exception as error:
+            problem, outcome = error, (None, f"{type(error).__name__}: {error}")
+    outcomes: list[Any] = [None] * dist.get_world_size()
+    torch.distributed.all_gather_object(outcomes, outcome, group=group)
+    torch.distributed.destroy_process_group(group)
+    if problem is not None:
+        raise problem
+    failed = [f"{failing} (process {rank}): {reason}" for rank, (_, reason) in enumerate(outcomes) if reason]
+    if failed:
+        raise RuntimeError(failed[0])
+    return outcomes[dist.get_global_rank() - dist.get_local_rank()][0]

@@ -1,6 +1,8 @@
 """Where the teacher's outputs come from: the frozen model itself, or a cache of its outputs."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -12,10 +14,14 @@ from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import ObjectiveSet, Outputs
 from tahoe_distill.teacher import load_teacher
+from tahoe_distill.teacher.sources import fetch_source, read_vocab
 from tahoe_distill.training.forward import LiveTeacher
+from tahoe_distill.training.rank_zero import on_each_node
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_KEYS = {"source", "size", "use_chem", "attn_implementation", "dtype", "revision", "cache"}
+# What says which teacher it is, and where fetched ones are kept.
+_SOURCE_KEYS = ("source", "size", "revision", "cache_dir")
+_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache"}
 
 
 @runtime_checkable
@@ -89,6 +95,8 @@ class TeacherProvider(Protocol):
 def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | None:
     """From ``model.teacher`` in the YAML.
 
+    A teacher that is elsewhere is fetched by the first process of each node.
+
     Args:
         spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
             ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; or ``None``.
@@ -112,6 +120,33 @@ def _live(arguments: dict[str, Any]) -> LiveTeacher:
     dtype = arguments.pop("dtype", "float32")
     if dtype not in _DTYPES:
         raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
-    teacher = load_teacher(**arguments)
+    place, size = _fetched(arguments)
+    rest = {key: value for key, value in arguments.items() if key not in _SOURCE_KEYS}
+    teacher = load_teacher(place, size, **rest)
+    teacher.source = str(arguments["source"])
     teacher.model.to(_DTYPES[dtype])
     return LiveTeacher(teacher)
+
+
+def teacher_vocab(spec: Mapping[str, Any]) -> GeneVocab:
+    """The vocabulary of the teacher that a loader's ``vocab`` names, fetched once on each node.
+
+    Args:
+        spec: As in ``model.teacher``; what does not say which teacher it is has no meaning here.
+
+    Raises:
+        ValueError: For an unknown key, or where no source is named.
+        FileNotFoundError: When the source is not there.
+    """
+    check_keys(spec, _KEYS, "vocab")
+    return read_vocab(*_fetched(spec))
+
+
+def _fetched(spec: Mapping[str, Any]) -> tuple[Path, str | None]:
+    """Where the teacher lies on this node, fetched by its first process, and which size to read there."""
+    if not spec.get("source"):
+        raise ValueError("the teacher has no source; expected one such as tahoebio/Tahoe-x1, with its size")
+    where = {key: spec[key] for key in _SOURCE_KEYS if spec.get(key) is not None}
+    place = on_each_node(lambda: fetch_source(**where), "the teacher could not be fetched")
+    # What was fetched is of one size; a folder that a user names may hold several.
+    return place, where.get("size") if os.path.exists(spec["source"]) else None

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from tahoe_distill.cli import defaults
-from tahoe_distill.cli.defaults import merge, with_defaults
+from tahoe_distill.cli.defaults import merge, vocabulary, with_defaults
 
 QUIET = {"callbacks": {"distillation": {}}, "log_config": True, "log_to_console": True}
 AUTO = {**QUIET, "global_train_batch_size": 32, "device_train_microbatch_size": "auto"}
@@ -82,3 +82,18 @@ def test_auto_with_fsdp2_is_refused_with_the_way_out(machine):
 def test_a_batch_that_does_not_divide_is_left_to_llm_foundry(machine):
     machine(gpu=False, processes=3)
     assert with_defaults(AUTO, []) == []
+
+
+def test_loaders_take_the_vocabulary_of_the_teacher_unless_they_name_one():
+    teacher = {"source": "lab/Tahoe", "size": "70m", "revision": "abc", "dtype": "bfloat16"}
+    loader = {"name": "tahoe_mds"}
+    run = {"model": {"teacher": teacher}, "train_loader": loader, "eval_loader": [{**loader, "vocab": "a"}, loader]}
+    vocab = {"source": "lab/Tahoe", "size": "70m", "revision": "abc"}
+    found = merge(run, vocabulary(merge(run)))
+    assert found.train_loader.vocab == vocab
+    assert [section.vocab for section in found.eval_loader] == ["a", vocab]
+    for other in ({"teacher": None}, {"teacher": {**teacher, "cache": "runs/cache"}}):
+        assert vocabulary(merge({**run, "model": other})) == []
+    assert vocabulary(merge({**run, "train_loader": {"name": "text"}, "eval_loader": None})) == []
+    run = {"model": {"teacher": "tx1-nano"}, "train_loader": loader}
+    assert merge(run, vocabulary(merge(run))).train_loader.vocab == {"source": "tx1-nano"}

@@ -1,6 +1,7 @@
 """A small hub on loopback: the endpoints that `huggingface_hub` uses to create, commit to and read a repository."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -56,6 +57,38 @@ class HubServer:
     def files(self, repo_id):
         """The files of the newest commit."""
         return self.repositories[repo_id].commits[-1][1]
+
+
+@contextlib.contextmanager
+def as_the_hub(server, monkeypatch, folder):
+    """Make this process, and those it starts, take a server for the real hub, with a cache of their own."""
+    import huggingface_hub
+    from huggingface_hub import file_download
+
+    settings = {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    for name, value in {**settings, "HF_HOME": str(folder / "hf-home")}.items():
+        monkeypatch.setenv(name, value)
+    # Read from the environment when huggingface_hub was imported, long before.
+    constants = huggingface_hub.constants
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hf-home" / "hub"))
+    huggingface_hub.utils.reset_sessions()
+    try:
+        yield
+    finally:
+        huggingface_hub.utils.reset_sessions()
+
+
+def release_on_hub(server, repo_id, release, size="70m"):
+    """Put a release folder into a public repository of the server, as one size; the commit's id."""
+    files = {f"{size}-model/{path.name}": path.read_bytes() for path in release.iterdir()}
+    repository = server.repositories.setdefault(repo_id, Repository(private=False))
+    before = repository.commits[-1][1] if repository.commits else {}
+    return repository.commit({**before, **files})
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,15 +1,13 @@
 """A folder fit to be published, and a hub on loopback to publish it on."""
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import file_download
 
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.folder import to_json
 from tahoe_distill.models import Tx1Config, Tx1Processor
-from tests.helpers.hub_server import TOKEN, HubServer
+from tests.helpers.hub_server import HubServer, as_the_hub
 from tests.helpers.recorded_run import RUN
 from tests.helpers.tiny_student import randomised
 
@@ -36,17 +34,5 @@ def write_student(tmp_path, small_vocab):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A running hub that this process, and those it starts, take for the real one."""
-    with HubServer() as server:
-        settings = {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-        for name, value in {**settings, "HF_HOME": str(tmp_path / "hf-home")}.items():
-            monkeypatch.setenv(name, value)
-        # Read from the environment when huggingface_hub was imported, long before.
-        constants = huggingface_hub.constants
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        huggingface_hub.utils.reset_sessions()
+    with HubServer() as server, as_the_hub(server, monkeypatch, tmp_path):
         yield server
-    huggingface_hub.utils.reset_sessions()

@@ -1,6 +1,7 @@
 """The ``tahoe_mds`` loader: upstream's YAML as it stands, unknown keys, streams, and exact resumption."""
 
 import logging
+import shutil
 
 import pytest
 from llmfoundry.data.dataloader import build_dataloader
@@ -138,6 +139,23 @@ def test_vocabulary_beside_the_shards(folder):
             build_dataloader(section, None, 8)
     finally:
         (folder / "a" / "hidden.json").rename(folder / "a" / "vocab.json")
+
+
+def test_the_vocabulary_of_the_teacher_where_none_lies_beside_the_shards(shards, small_teacher, small_vocab, tmp_path):
+    """As for shards in a store, of which nothing is here yet; ``--check`` and training read the same section."""
+    shutil.copytree(shards / "train", tmp_path / "train")
+    section = {"dataset": {"local": str(tmp_path / "train")}, "collator": {"max_length": 8}, "num_workers": 0}
+    teacher = {"source": str(small_teacher), "dtype": "bfloat16"}
+    loader = build_tahoe_mds_dataloader(**section, vocab=teacher, device_batch_size=8).dataloader
+    assert loader.collate_fn.vocab.tokens == small_vocab.tokens
+    with pytest.raises(ValueError, match="the teacher has no source; expected one such as tahoebio/Tahoe-x1"):
+        build_tahoe_mds_dataloader(**section, vocab={"size": "70m"}, device_batch_size=8)
+    with pytest.raises(ValueError, match="vocab has no option 'sorce': did you mean 'source'"):
+        build_tahoe_mds_dataloader(**section, vocab={"sorce": "x"}, device_batch_size=8)
+    # Shards are of the vocabulary that lies beside them.
+    (tmp_path / "vocab.json").write_text('{"<pad>": 0, "<cls>": 1, "ENSG00000000001": 2}')
+    loader = build_tahoe_mds_dataloader(**section, vocab=teacher, device_batch_size=8).dataloader
+    assert len(loader.collate_fn.vocab) == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

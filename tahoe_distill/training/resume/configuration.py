@@ -16,17 +16,17 @@ _REFUSED = (
     "train_loader.collator",
     "train_loader.name",
     "train_loader.unexp_padding",
-    "train_loader.vocab",
     "optimizer.name",
     "seed",
 )
 # Where things lie, how much is shown, and what llm-foundry works out by itself. The teacher is known by its
-# fingerprint, which the checkpoint holds.
+# fingerprint, which the checkpoint holds; a loader's vocabulary must be the model's.
 _LEFT_ALONE = (
     "variables",
     "run_name",
     "model.teacher",
     "train_loader.cache",
+    "train_loader.vocab",
     "train_loader.num_workers",
     "train_loader.prefetch_factor",
     "train_loader.persistent_workers",

@@ -1,16 +1,13 @@
 """Shards in S3: a real server on loopback, with and without credentials, whole and damaged."""
 
-import os
-import socket
-
 import pytest
 from streaming.base.storage import S3Downloader
 
 from tahoe_distill.data.shards.reader import ShardError
 from tests.helpers.loaders import cells_read
+from tests.helpers.s3_server import forget_credentials, new_bucket, s3_server, use_s3
 
-moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
-boto3 = pytest.importorskip("boto3")
+pytest.importorskip("moto.server", reason="needs moto[server]")
 
 
 # Importing upstream's package, as other tests do, replaces methods of this class by ones that never sign a request.
@@ -19,13 +16,8 @@ AS_RELEASED = {name: method for name, method in vars(S3Downloader).items() if ca
 
 @pytest.fixture(scope="module")
 def endpoint():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -38,17 +30,8 @@ def bucket(endpoint, shards, monkeypatch, tmp_path, acl):
     """A bucket with the training shards, and the environment of a user with credentials for it."""
     for name, method in AS_RELEASED.items():
         monkeypatch.setattr(S3Downloader, name, method)
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("S3_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    bucket = boto3.resource("s3", endpoint_url=endpoint).Bucket(f"cells-{os.urandom(4).hex()}")
-    bucket.create()
+    use_s3(endpoint, monkeypatch, tmp_path)
+    bucket = new_bucket(endpoint)
     for path in (shards / "train").rglob("*"):
         if path.is_file():
             key = f"set/train/{path.relative_to(shards / 'train')}"
@@ -69,14 +52,12 @@ def test_with_credentials(bucket, vocab, tmp_path, workers):
 
 @pytest.mark.parametrize("acl", ["public-read"])
 def test_without_credentials(bucket, vocab, tmp_path, monkeypatch):
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    forget_credentials(monkeypatch)
     assert cells_read(in_bucket(bucket, tmp_path / "cache"), vocab) == 72
 
 
 def test_a_private_bucket_without_credentials_is_told(bucket, vocab, tmp_path, monkeypatch):
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    forget_credentials(monkeypatch)
     with pytest.raises(ShardError, match="check the bucket path or the bucket permission"):
         cells_read(in_bucket(bucket, tmp_path / "cache"), vocab)
 
