@@ -68,7 +68,8 @@ def build_tahoe_mds_dataloader(
     """Build the loader; llm-foundry calls this with the YAML's keys.
 
     Args:
-        dataset: ``streams`` by name, or ``remote``/``local``/``split`` of one; and ``StreamingDataset``'s options.
+        dataset: ``streams`` by name, or ``remote``/``local``/``split`` of one; and ``StreamingDataset``'s options. A
+            stream that is null is left out.
         collator: Options of :class:`Tx1Collator`. ``deterministic`` defaults to the opposite of ``dataset.shuffle``
             and ``seed`` to ``dataset.shuffle_seed``.
         device_batch_size: Cells a batch on this device.
@@ -123,7 +124,7 @@ def check_loader(section: Mapping[str, Any], where: str) -> None:
     for part in ("dataset", "collator"):
         if not section.get(part):
             raise ValueError(f"{where} needs {part}, a section of its own")
-    _check_sections(plain(section["dataset"]), plain(section["collator"]), f"{where}.")
+    _check_sections(_plain_dataset(section["dataset"]), plain(section["collator"]), f"{where}.")
 
 
 def recorded_cells(section: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -135,7 +136,7 @@ def recorded_cells(section: Mapping[str, Any]) -> dict[str, Any] | None:
     Returns:
         ``cells`` and the ``files`` they come from; ``None`` where nothing is written beside the shards.
     """
-    dataset = plain(section.get("dataset") or {})
+    dataset = _plain_dataset(section.get("dataset") or {})
     cells, files = 0, []
     for stream in (dataset.get("streams") or {"": dataset}).values():
         folder = Path(stream.get("local") or "", stream.get("split") or "")
@@ -162,7 +163,7 @@ def read_sections(
     Returns:
         A :class:`CellDataset`, and a :class:`Tx1Collator` or, with ``cache``, a :class:`CachedCollator`.
     """
-    dataset = plain(dataset)
+    dataset = _plain_dataset(dataset)
     _check_sections(dataset, plain(collator))
     own = {"deterministic": not dataset.get("shuffle", False), "seed": dataset.get("shuffle_seed", 17)}
     collator = {**own, **plain(collator)}
@@ -183,6 +184,14 @@ def _cache_record(cache: str | os.PathLike[str]) -> tuple[str, str, CacheRecord]
     if name not in record.splits:
         raise ValueError(f"{folder} is a teacher cache of {', '.join(record.splits)}; found no {name!r} there")
     return folder, name, record
+
+
+def _plain_dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The section without streams that are null: so a run leaves out one of the configuration that it builds on."""
+    found = plain(dataset)
+    if found.get("streams"):
+        found["streams"] = {name: section for name, section in found["streams"].items() if section is not None}
+    return found
 
 
 def _check_sections(dataset: Mapping[str, Any], collator: Mapping[str, Any], where: str = "") -> None:

@@ -10,6 +10,7 @@ from llmfoundry.utils.registry_utils import import_file
 from omegaconf import OmegaConf
 
 from tahoe_distill.cli.defaults import merge
+from tahoe_distill.hub.card import write_card
 from tahoe_distill.models import Tx1Config
 from tahoe_distill.objectives import Shapes, build_objectives
 from tahoe_distill.training.dataloader import _check_sections
@@ -93,7 +94,31 @@ def test_llm_foundry_puts_it_together_the_same(name):
     own = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     for code in own["code_paths"]:
         import_file(code)
-    assert config_transforms.get("tahoe_distill_base")(own) == resolved(path)
+    found = config_transforms.get("tahoe_distill_base")(own)
+    teacher = {key: found["model"]["teacher"][key] for key in ("source", "size")}
+    # Nothing but the place of the vocabulary is added to what the run says.
+    assert [found[loader].pop("vocab") for loader in ("train_loader", "eval_loader")] == [teacher, teacher]
+    assert found == resolved(path)
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+def test_the_streams_mix_what_the_release_was_trained_on(name):
+    """In the shares of their sizes: 96 million cells, 61, and for the 3b 112."""
+    run = resolved(REPOSITORY / f"configs/{name}.yaml")
+    sizes = {"tahoe_100m": 96, "cellxgene": 61} | ({"scbasecamp": 112} if name == "3b" else {})
+    streams = run["train_loader"]["dataset"]["streams"]
+    shares = {stream: section["proportion"] for stream, section in streams.items()}
+    assert shares == pytest.approx({stream: size / sum(sizes.values()) for stream, size in sizes.items()}, abs=0.01)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    seen = {stream: section["choose"] for stream, section in run["eval_loader"]["dataset"]["streams"].items()}
+    assert seen == dict.fromkeys(sizes, 8192)
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+def test_the_card_of_its_student_names_teacher_and_licence(name):
+    card = write_card(Tx1Config(), resolved(REPOSITORY / f"configs/{name}.yaml"), {})
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert (head["license"], head["base_model"]) == ("apache-2.0", "tahoebio/Tahoe-x1")
 
 
 @pytest.mark.parametrize("name", RESOLVED)

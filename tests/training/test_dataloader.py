@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
-from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, recorded_cells
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, check_loader, recorded_cells
 
 # As upstream's configurations have it, with local folders; the collator's section stands beside the loader's there.
 UPSTREAM = """
@@ -139,6 +139,12 @@ def test_vocabulary_beside_the_shards(folder):
             build_dataloader(section, None, 8)
     finally:
         (folder / "a" / "hidden.json").rename(folder / "a" / "vocab.json")
+
+
+def test_a_stream_that_is_null_is_left_out(folder):
+    batches = build(folder, dataset__streams__cellxgene=None).dataloader
+    assert {name[0] for batch in batches for name in batch["cell_type"]} == {"a"}
+    check_loader(config(folder, dataset__streams__cellxgene=None), "train_loader")
 
 
 def test_the_vocabulary_of_the_teacher_where_none_lies_beside_the_shards(shards, small_teacher, small_vocab, tmp_path):

@@ -39,7 +39,8 @@ def overrides(tmp_path, small_teacher, shards, monkeypatch):
     settings += ["model.teacher.size=null", "model.teacher.dtype=float32", "max_seq_len=32"]
     for loader, split in (("train_loader", "train"), ("eval_loader", "val")):
         stream = f"{loader}.dataset.streams.tahoe_100m"
-        settings += [f"{stream}.remote=null", f"{stream}.local={shards / split}", f"{loader}.vocab=null"]
+        settings += [f"{stream}.remote=null", f"{stream}.local={shards / split}", f"{stream}.choose=null"]
+        settings += [f"{loader}.dataset.streams.cellxgene=null"]
         settings += [f"{loader}.num_workers=0", f"{loader}.pin_memory=false", f"{loader}.collator.max_length=32"]
     settings += ["train_loader.dataset.cache_limit=null", "train_loader.dataset.num_canonical_nodes=1"]
     settings += [f"{name}=8" for name in ("global_train_batch_size", "device_eval_batch_size")]
