@@ -6,7 +6,7 @@ import shlex
 
 from tahoe_distill.cache.record import PRECISIONS, STORABLE, CacheRecord
 from tahoe_distill.cli.defaults import merge, teacher_cache, with_vocab
-from tahoe_distill.cli.distill import check
+from tahoe_distill.cli.distill import read_run
 
 EXAMPLE = """tahoe-distill cache -f configs/70m.yaml --out runs/70m/cache
   composer -n 8 -m tahoe_distill.cli.main cache -f configs/70m.yaml --out runs/70m/cache
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the cache and say how to train from it."""
-    config = with_vocab(merge(check(args.config, args.overrides), args.overrides))
+    config = with_vocab(merge(*read_run(args.config, args.overrides)))
     folder = args.out or teacher_cache(config)
     if folder is None:
         raise ValueError("no folder to write the cache to; give --out FOLDER, or model.teacher.cache in the YAML")

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from tahoe_distill.cli.defaults import merge, with_defaults
+from tahoe_distill.cli.upstream import from_upstream, is_upstream
 from tahoe_distill.errors import is_full_disk, paragraph, rest
 from tahoe_distill.locks import held, holder_of
 from tahoe_distill.settings import plain
@@ -40,7 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="composer scripts/distill.py",
         description="Distil a Tahoe-x1 teacher into a student, as the YAML says.",
-        epilog="example:\n  composer scripts/distill.py -f configs/quickstart.yaml max_duration=100ba",
+        epilog="example:\n  composer scripts/distill.py -f configs/70m.yaml max_duration=100ba",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-f", "--file", dest="config", help="the run's YAML")
@@ -51,7 +53,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.config is None and args.overrides and "=" not in args.overrides[0]:
         args.config = args.overrides.pop(0)
     if args.config is None:
-        parser.error("no config given; expected -f CONFIG, such as -f configs/quickstart.yaml")
+        parser.error("no config given; expected -f CONFIG, such as -f configs/70m.yaml")
     return args
 
 
@@ -63,7 +65,7 @@ def check(path: str, overrides: Sequence[str]) -> dict[str, Any]:
         ValueError: When it cannot be read as a mapping, or an override is not ``key=value``.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"the config {path} does not exist; expected a YAML such as configs/quickstart.yaml")
+        raise FileNotFoundError(f"the config {path} does not exist; expected a YAML such as configs/70m.yaml")
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
@@ -79,6 +81,23 @@ def check(path: str, overrides: Sequence[str]) -> dict[str, Any]:
     return content
 
 
+def read_run(path: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The YAML's content and the overrides left to apply; upstream's YAMLs are read as they stand.
+
+    Raises:
+        FileNotFoundError: When the config is missing.
+        ValueError: When it cannot be read.
+    """
+    content = check(path, overrides)
+    if not is_upstream(content):
+        return content, list(overrides)
+    run, notes = from_upstream(content, overrides)
+    if notes and os.environ.get("RANK", "0") == "0":
+        lines = "".join(f"\n  {note}" for note in notes)
+        print(f"distill: note: {path} is upstream's; without a meaning here:{lines}", file=sys.stderr, flush=True)
+    return run, []
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run it; a problem ends in one paragraph on stderr and exit code 1, the traceback behind ``--traceback``.
 
@@ -89,8 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
     with _one_paragraph(args.traceback):
-        content = check(args.config, args.overrides)
-        overrides = with_defaults(content, args.overrides)
+        content, own = read_run(args.config, args.overrides)
+        overrides = with_defaults(content, own)
         run = merge(content, overrides)
         check_run(run, args.config)
         show_log(run)
@@ -101,7 +120,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         shield_helpers()
         with _told_to_end(), _folder_held(run), _nothing_unfinished(run):
             prepare_run(run)
-            _train(args, overrides, run)
+            with _file_of(args.config, content) as path:
+                _train(path, overrides, run)
+
+
+@contextlib.contextmanager
+def _file_of(path: str, content: Mapping[str, Any]) -> Iterator[str]:
+    """The YAML, or, where that is upstream's, a temporary one with what was made of it: llm-foundry reads a file."""
+    with contextlib.ExitStack() as stack:
+        if is_upstream(check(path, ())):
+            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8"))
+            yaml.safe_dump(dict(content), file, sort_keys=False)
+            file.flush()
+            path = file.name
+        yield path
 
 
 def _check_whole(run: Mapping[str, Any]) -> None:
@@ -111,7 +143,7 @@ def _check_whole(run: Mapping[str, Any]) -> None:
     print(check_whole_run(plain(run)), flush=True)
 
 
-def _train(args: argparse.Namespace, overrides: list[str], run: Mapping[str, Any]) -> None:
+def _train(path: str, overrides: list[str], run: Mapping[str, Any]) -> None:
     # Imported here: a config that cannot work is told at once, and not after seconds of imports.
     with _quiet_imports():
         from llmfoundry.command_utils.train import train_from_yaml
@@ -123,7 +155,7 @@ def _train(args: argparse.Namespace, overrides: list[str], run: Mapping[str, Any
     started = time.monotonic()
     # An evaluation's last batch is often smaller than a microbatch; that is no news.
     warnings.filterwarnings("ignore", message="Cannot split tensor of length")
-    trainer = train_from_yaml(args.config, overrides)
+    trainer = train_from_yaml(path, overrides)
     if os.environ.get("RANK", "0") == "0":
         print(end_lines(trainer.state, plain(run), time.monotonic() - started), flush=True)
 

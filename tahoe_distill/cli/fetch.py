@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tahoe_distill.cli.defaults import merge
-from tahoe_distill.cli.distill import check
+from tahoe_distill.cli.distill import read_run
 from tahoe_distill.settings import plain
 
 EXAMPLE = """tahoe-distill fetch -f configs/70m.yaml
@@ -63,6 +63,6 @@ def _of_config(args: argparse.Namespace) -> dict[str, Any]:
         if args.overrides:
             raise ValueError(f"{args.overrides[0]!r} replaces a setting of a YAML, and none was given; add -f CONFIG")
         return {}
-    section = plain((merge(check(args.config, args.overrides), args.overrides).get("model") or {}).get("teacher"))
+    section = plain((merge(*read_run(args.config, args.overrides)).get("model") or {}).get("teacher"))
     options = {"source": section} if isinstance(section, str) else section or {}
     return {key: options[key] for key in _KEYS if options.get(key) is not None}
