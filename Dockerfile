@@ -1,5 +1,5 @@
-# docker build -t tahoe-distill . && docker run --rm --gpus all -v "$PWD/runs:/app/runs" tahoe-distill composer \
-#     scripts/distill.py -f configs/quickstart.yaml
+# docker build -t tahoe-distill . && docker run --rm --gpus all -v "$PWD/runs:/app/runs" tahoe-distill \
+#     python scripts/quickstart.py
 # Torch's wheels bring their own CUDA libraries, so a plain Python image is enough, with a GPU or without.
 FROM python:3.11-slim
 

@@ -1,5 +1,6 @@
 """What a run's YAML must say, checked before anything heavy is imported; every problem at once."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -39,7 +40,7 @@ def check_run(run: Mapping, where: str) -> None:
         RunConfigError: With a line for each problem: what was found, what was expected.
     """
     run = plain(run)
-    problems = [*_missing(run), *_wrong(run)]
+    problems = [*_missing(run), *_wrong(run), *_without_shards(run)]
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise RunConfigError(f"{where} cannot be run:{lines}")
@@ -60,6 +61,26 @@ def _wrong(run: Mapping[str, Any]) -> Iterator[str]:
             problem = check(value)
             if problem:
                 yield f"{name}: found {value!r}, expected {problem}"
+
+
+def _without_shards(run: Mapping[str, Any]) -> Iterator[str]:
+    """Loaders whose cells are nowhere: not on this disk, and no remote to fetch them from."""
+    for name in ("train_loader", "eval_loader"):
+        section = run.get(name)
+        for loader in section if isinstance(section, list) else [section]:
+            reads = isinstance(loader, dict) and loader.get("name") == "tahoe_mds" and loader.get("cache") is None
+            dataset = loader.get("dataset") if reads else None
+            if not isinstance(dataset, dict):
+                continue
+            streams = dataset["streams"].values() if isinstance(dataset.get("streams"), dict) else [dataset]
+            for stream in filter(lambda stream: isinstance(stream, dict) and not stream.get("remote"), streams):
+                folder = os.path.join(str(stream.get("local") or ""), stream.get("split") or "")
+                if not os.path.isfile(os.path.join(folder, "index.json")):
+                    yield (
+                        f"{name}.dataset: found no shards in {folder or 'no folder'}, expected an index.json there; "
+                        "write them with `tahoe-distill prepare` (the head of a YAML says what it needs), or name a "
+                        "remote"
+                    )
 
 
 def _found(section: Any, path: str, name: str = "") -> Iterator[tuple[str, Any]]:

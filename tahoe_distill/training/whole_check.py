@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,9 @@ from tahoe_distill.training.callbacks.run_report import destinations
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, check_loader
 from tahoe_distill.training.model import TahoeDistillModel
 
+log = logging.getLogger(__name__)
+
+_FP8_CAPABILITY, _BF16_CAPABILITY = (8, 9), (8, 0)
 _REGISTRIES = {
     "callbacks": (registry.callbacks, registry.callbacks_with_config),
     "loggers": (registry.loggers,),
@@ -70,6 +74,7 @@ def check_names(run: Mapping[str, Any]) -> None:
         if section.get("name") == "tahoe_mds":
             check_loader(section, where)
     _check_torch(run)
+    _check_precision(run)
     _check_key(run)
 
 
@@ -110,6 +115,24 @@ def _check_torch(run: Mapping[str, Any]) -> None:
     check_keys(
         run.get("compile_config") or {}, {*inspect.signature(torch.compile).parameters} - {"model"}, "compile_config"
     )
+
+
+def _check_precision(run: Mapping[str, Any]) -> None:
+    """Refuse 8-bit floats, with the first reason that holds; warn of a GPU that has to imitate bfloat16."""
+    capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+    device = "no GPU" if capability is None else f"{torch.cuda.get_device_name()}, {capability[0]}.{capability[1]}"
+    if run.get("precision") == "amp_fp8":
+        if capability is None or capability < _FP8_CAPABILITY:
+            raise ValueError(
+                "precision: amp_fp8 needs a GPU of compute capability 8.9 or more, such as an L40S or H100; found "
+                f"{device}. Use amp_bf16"
+            )
+        raise ValueError(
+            "precision: amp_fp8 acts on the layers of TransformerEngine alone; teacher and student have PyTorch's, so "
+            "that an export loads everywhere, and would be computed in float32. Use amp_bf16"
+        )
+    if run.get("precision") == "amp_bf16" and capability is not None and capability < _BF16_CAPABILITY:
+        log.warning("precision: amp_bf16 is imitated, and slow, on %s; amp_fp16 is what it has", device)
 
 
 def _check_key(run: Mapping[str, Any]) -> None:

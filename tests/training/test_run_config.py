@@ -90,3 +90,18 @@ def test_the_check_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_cells_that_are_nowhere_are_told(run_config, tmp_path):
+    dataset = run_config["train_loader"]["dataset"]
+    dataset["local"] = str(tmp_path / "none")
+    found = message(run_config)
+    assert f"train_loader.dataset: found no shards in {tmp_path}/none, expected an index.json there; " in found
+    dataset["streams"] = {"a": {"local": str(tmp_path), "split": "b"}, "left out": None}
+    assert f"found no shards in {tmp_path}/b," in message(run_config)
+    dataset["streams"]["a"]["remote"] = "s3://cells/set"
+    check_run(run_config, "a.yaml")
+    # A cache of the teacher's outputs has the cells too.
+    del dataset["streams"]
+    run_config["train_loader"]["cache"] = str(tmp_path)
+    check_run(run_config, "a.yaml")

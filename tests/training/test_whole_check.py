@@ -73,3 +73,30 @@ def test_weights_and_biases_without_a_key_is_told_before_it_starts(run_config, m
         check_names(run_config)
     monkeypatch.setenv("WANDB_MODE", "offline")
     check_names(run_config)
+
+
+@pytest.mark.parametrize(
+    ("capability", "message"),
+    [
+        (None, "needs a GPU of compute capability 8.9 or more, such as an L40S or H100; found no GPU. Use amp_bf16"),
+        ((8, 0), "such as an L40S or H100; found A100, 8.0. Use amp_bf16"),
+        ((9, 0), "acts on the layers of TransformerEngine alone; .* would be computed in float32. Use amp_bf16"),
+    ],
+)
+def test_8_bit_floats_are_refused_with_the_reason(run_config, monkeypatch, capability, message):
+    has_gpu(monkeypatch, capability, "A100")
+    with pytest.raises(ValueError, match=message):
+        check_names({**run_config, "precision": "amp_fp8"})
+
+
+@pytest.mark.parametrize(("capability", "warned"), [(None, False), ((7, 0), True), ((8, 0), False)])
+def test_a_gpu_that_imitates_bfloat16_is_named(run_config, monkeypatch, caplog, capability, warned):
+    has_gpu(monkeypatch, capability, "V100")
+    check_names({**run_config, "precision": "amp_bf16"})
+    assert ("amp_bf16 is imitated, and slow, on V100, 7.0; amp_fp16 is what it has" in caplog.text) == warned
+
+
+def has_gpu(monkeypatch, capability, name):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: capability is not None)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: name)
