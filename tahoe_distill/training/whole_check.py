@@ -118,20 +118,23 @@ def _check_torch(run: Mapping[str, Any]) -> None:
 
 
 def _check_precision(run: Mapping[str, Any]) -> None:
-    """Refuse 8-bit floats, with the first reason that holds; warn of a GPU that has to imitate bfloat16."""
+    """Refuse what this machine cannot compute in, with the first reason that holds; warn of what it has to imitate."""
+    precision = str(run.get("precision") or "")
     capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
     device = "no GPU" if capability is None else f"{torch.cuda.get_device_name()}, {capability[0]}.{capability[1]}"
-    if run.get("precision") == "amp_fp8":
+    if precision == "amp_fp8":
         if capability is None or capability < _FP8_CAPABILITY:
             raise ValueError(
                 "precision: amp_fp8 needs a GPU of compute capability 8.9 or more, such as an L40S or H100; found "
-                f"{device}. Use amp_bf16"
+                f"{device}. Use {'fp32' if capability is None else 'amp_bf16'}"
             )
         raise ValueError(
             "precision: amp_fp8 acts on the layers of TransformerEngine alone; teacher and student have PyTorch's, so "
             "that an export loads everywhere, and would be computed in float32. Use amp_bf16"
         )
-    if run.get("precision") == "amp_bf16" and capability is not None and capability < _BF16_CAPABILITY:
+    if precision.startswith("amp_") and capability is None:
+        raise ValueError(f"precision: {precision} needs a GPU, and there is none here. Use fp32")
+    if precision == "amp_bf16" and capability is not None and capability < _BF16_CAPABILITY:
         log.warning("precision: amp_bf16 is imitated, and slow, on %s; amp_fp16 is what it has", device)
 
 

@@ -94,7 +94,7 @@ def upstream(shards):
 @pytest.fixture
 def overrides(small_teacher):
     student = "{hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2}"
-    return [f"model.teacher={small_teacher}", f"model.student={student}"]
+    return [f"model.teacher={small_teacher}", f"model.student={student}", "precision=fp32"]
 
 
 def test_a_whole_run_can_start(upstream, overrides):

@@ -47,9 +47,7 @@ def test_without_a_network_what_was_fetched_counts(hub, commit, tmp_path, unplug
     asked = len(hub.requests)
     assert fetch_source("lab/Tahoe", "70m") == place == fetch_source("lab/Tahoe", "70m", revision=commit)
     assert len(hub.requests) == asked
-    with pytest.raises(
-        FileNotFoundError, match="not in the cache and the hub was not reached; connect, fetch"
-    ):
+    with pytest.raises(FileNotFoundError, match="not in the cache and the hub was not reached; connect, fetch"):
         fetch_source("lab/Tahoe", "70m", cache_dir=tmp_path / "other")
 
 

@@ -78,7 +78,7 @@ def test_weights_and_biases_without_a_key_is_told_before_it_starts(run_config, m
 @pytest.mark.parametrize(
     ("capability", "message"),
     [
-        (None, "needs a GPU of compute capability 8.9 or more, such as an L40S or H100; found no GPU. Use amp_bf16"),
+        (None, "needs a GPU of compute capability 8.9 or more, such as an L40S or H100; found no GPU. Use fp32"),
         ((8, 0), "such as an L40S or H100; found A100, 8.0. Use amp_bf16"),
         ((9, 0), "acts on the layers of TransformerEngine alone; .* would be computed in float32. Use amp_bf16"),
     ],
@@ -89,7 +89,14 @@ def test_8_bit_floats_are_refused_with_the_reason(run_config, monkeypatch, capab
         check_names({**run_config, "precision": "amp_fp8"})
 
 
-@pytest.mark.parametrize(("capability", "warned"), [(None, False), ((7, 0), True), ((8, 0), False)])
+def test_half_precision_without_a_gpu_is_refused(run_config, monkeypatch):
+    has_gpu(monkeypatch, None, "")
+    for precision in ("amp_bf16", "amp_fp16"):
+        with pytest.raises(ValueError, match=f"precision: {precision} needs a GPU, and there is none here. Use fp32"):
+            check_names({**run_config, "precision": precision})
+
+
+@pytest.mark.parametrize(("capability", "warned"), [((7, 0), True), ((8, 0), False)])
 def test_a_gpu_that_imitates_bfloat16_is_named(run_config, monkeypatch, caplog, capability, warned):
     has_gpu(monkeypatch, capability, "V100")
     check_names({**run_config, "precision": "amp_bf16"})
