@@ -74,7 +74,7 @@ def _without_shards(run: Mapping[str, Any]) -> Iterator[str]:
                 continue
             streams = dataset["streams"].values() if isinstance(dataset.get("streams"), dict) else [dataset]
             for stream in filter(lambda stream: isinstance(stream, dict) and not stream.get("remote"), streams):
-                folder = os.path.join(str(stream.get("local") or ""), stream.get("split") or "")
+                folder = os.path.join(str(stream.get("local") or ""), stream.get("split") or "").rstrip("/")
                 if not os.path.isfile(os.path.join(folder, "index.json")):
                     yield (
                         f"{name}.dataset: found no shards in {folder or 'no folder'}, expected an index.json there; "
