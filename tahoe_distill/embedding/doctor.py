@@ -152,7 +152,7 @@ def _values(survey):
 
 
 def _coverage(survey):
-    share = survey.known / survey.total if survey.total else 0.0
+    share = survey.share
     text = f"{100 * share:.1f} % of the counts fall on genes of the vocabulary"
     if share < 0.1:
         return [Finding(ERROR, "coverage", f"{text}: too little to say anything about a cell; check the gene ids")]

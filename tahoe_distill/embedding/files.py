@@ -97,7 +97,7 @@ def embed_file(
             drop(folder)
             raise ValueError(f"{path} changed while it was read, so nothing was written; embed it again once it stays")
         # The input is closed, so a copy of it may take its place.
-        uns = {**noted, **totals.counts}
+        uns = {**noted, **totals.counts, "counts_known": survey.share}
         write_output(path, out, key_added, vectors=partial.vectors, uns=uns, varm=varm, obs=columns)
         drop(folder)
     return out

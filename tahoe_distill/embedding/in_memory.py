@@ -120,7 +120,7 @@ def embed(
     for name, values in columns.items():
         target.obs[name] = values
     target.obsm[key_added] = vectors
-    target.uns[key_added] = {**noted, **totals.counts}
+    target.uns[key_added] = {**noted, **totals.counts, "counts_known": survey.share}
     if table is not None:
         target.varm[key_added] = table
     if attention is not None:

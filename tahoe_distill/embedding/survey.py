@@ -39,6 +39,11 @@ class Survey:
     twins: int = 0
     expressed: int = 0
 
+    @property
+    def share(self) -> float:
+        """Share of all counts that fall on genes of the vocabulary."""
+        return self.known / self.total if self.total else 0.0
+
 
 def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True) -> Survey:
     """Read all cells of a source once, in pieces.

@@ -14,6 +14,17 @@ from tahoe_distill.cli.distill import check, main, parse, show_log
 from tests.helpers.checkpoints import cut, write_file
 
 
+@pytest.fixture(autouse=True)
+def log_levels():
+    """Runs set them for the whole process."""
+    loggers = [logging.getLogger(name) for name in ("tahoe_distill", "tahoe_distill.run")]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, propagate, handlers in before:
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
+
+
 @pytest.mark.parametrize("arguments", [["-f", "a.yaml", "x=1"], ["a.yaml", "x=1"], ["x=1", "-f", "a.yaml"]])
 def test_config_by_flag_or_position(arguments):
     args = parse(arguments)

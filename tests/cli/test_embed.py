@@ -30,7 +30,7 @@ def test_writes_what_the_function_writes(arguments, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "cell/s" in printed.err
     first, took, place = printed.out.split("; ")
-    assert first == "40 cells, 60 of 70 genes in the vocabulary"
+    assert re.fullmatch(r"40 cells, 60 of 70 genes in the vocabulary with 8\d\.\d % of the counts", first), first
     assert re.fullmatch(r"\d+ s \([\d,]+ cells/s\)", took)
     assert place == f"vectors in obsm['mine'] of {tmp_path / 'out.h5ad'}\n"
 

@@ -14,6 +14,7 @@ from tahoe_distill.evaluation import Columns, evaluate
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tests.helpers.cell_files import KINDS, write_cells
+from tests.helpers.tiny_student import randomised
 
 SYMBOL_OF = {gene: symbol for symbol, gene in human_symbols().items()}
 GENES = sorted(SYMBOL_OF)[:40]
@@ -38,10 +39,7 @@ def model(tmp_path_factory):
     config = Tx1Config(
         vocab_size=len(VOCAB), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, context_length=64
     )
-    model = Tx1Model(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    model = randomised(config, 0.1)
     folder = tmp_path_factory.mktemp("model") / "hf"
     write_model_folder(model, Tx1Processor(VOCAB, max_length=64), folder)
     return folder

@@ -11,8 +11,9 @@ from tahoe_distill.evaluation import Columns, Evaluator, TeacherVectors, evaluat
 from tahoe_distill.evaluation.base import EVALUATORS
 from tahoe_distill.evaluation.run import choose_evaluators
 from tahoe_distill.evaluation.verdict import controls, judge
-from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.models import Tx1Config, Tx1Processor
 from tests.evaluation.conftest import make_cells
+from tests.helpers.tiny_student import randomised
 
 COLUMNS = Columns(label="kind", batch="batch", condition="drug", control="DMSO")
 QUICK = ("cost", "clustering")
@@ -22,11 +23,9 @@ def make_model(vocab, seed, **settings):
     """A tiny model whose vectors depend on expression."""
     torch.manual_seed(seed)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "context_length": 64}
-    model = Tx1Model(Tx1Config(vocab_size=len(vocab), **{**shape, **settings})).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model, Tx1Processor(vocab, max_length=64)
+    return randomised(Tx1Config(vocab_size=len(vocab), **{**shape, **settings}), 0.2), Tx1Processor(
+        vocab, max_length=64
+    )
 
 
 @pytest.fixture(scope="module")

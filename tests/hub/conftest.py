@@ -8,9 +8,10 @@ from huggingface_hub import file_download
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.folder import to_json
-from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.models import Tx1Config, Tx1Processor
 from tests.helpers.hub_server import TOKEN, HubServer
 from tests.helpers.recorded_run import RUN
+from tests.helpers.tiny_student import randomised
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def write_student(tmp_path, small_vocab):
         card = write_card(config, RUN, metrics, genes=small_vocab.naming)
         extra = {"README.md": card, "training_hyperparameters.json": to_json(RUN), "metrics.json": to_json(metrics)}
         processor = Tx1Processor(small_vocab, max_length=32)
-        write_model_folder(Tx1Model(config).eval(), processor, tmp_path / name, extra_files=extra)
+        write_model_folder(randomised(config, 0.1), processor, tmp_path / name, extra_files=extra)
         return tmp_path / name
 
     return write

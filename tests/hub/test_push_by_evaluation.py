@@ -32,8 +32,8 @@ def write_evaluated(write_student):
             "seed": 0,
             "cells": {"names": cells, "query": 200, "reference": None, "files": {}},
             "higher_is_better": {OVERLAP: True},
-            "primary": {},
             "verdicts": [],
+            "primary": {"fidelity": OVERLAP},
             "machine": {"cores": 2, "machine": "x86_64", "gpu": None},
             "subjects": {
                 "teacher": {"role": "teacher", "source": "t", "sketch": [0.5], "values": {}, "intervals": {}},

@@ -24,6 +24,7 @@ PRESETS |= {
     },
     "static-medium": {
         **_STATIC, "hidden_size": 128, "num_hidden_layers": 2, "intermediate_size": 256, "set_pair_rank": 32,
+        "set_pools": ["mean", "attention"],
     },
 }  # fmt: skip
 INITS = ("scratch", "teacher")
