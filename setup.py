@@ -22,6 +22,7 @@ BASE = [
     "scanpy>=1.10",
     "scikit-learn>=1.4",
     "pyyaml>=6",
+    "markupsafe>=2",
     "tqdm>=4.66",
 ]
 # llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
@@ -29,6 +30,8 @@ BASE = [
 TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
 # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
 TENSORBOARD = ["tensorboard>=2.9,<2.20"]
+# Leiden clusters and the report with its charts; the numbers alone need neither.
+EVALUATE = ["igraph>=0.11", "altair>=5.5", "vl-convert-python>=1.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 TESTS = ["pytest>=8", "pytest-cov>=6", "moto[server]>=5", "zarr>=2.18"]
 CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4"]
@@ -43,6 +46,7 @@ setup(
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
     package_data={
         "tahoe_distill": ["py.typed"],
+        "tahoe_distill.evaluation": ["page.css", "page.js"],
         "tahoe_distill.cells": ["human_symbols.csv.gz"],
         "tahoe_distill.teacher": ["nano/*"],
     },
@@ -53,7 +57,8 @@ setup(
         "gpu": [*TRAIN, "flash-attn>=2.7"],
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
-        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD],
+        "evaluate": EVALUATE,
+        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD, *EVALUATE],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],
@@ -62,6 +67,7 @@ setup(
         "llmfoundry_loggers": ["file_logger = tahoe_distill.training.callbacks.file_logger:RunFileLogger"],
         "llmfoundry_callbacks_with_config": [
             "distillation = tahoe_distill.training.callbacks.distillation:DistillationCallback",
+            "evaluate = tahoe_distill.training.callbacks.evaluate:EvaluateCallback",
             "hf_student = tahoe_distill.training.callbacks.hf_student:HFStudentCallback",
         ],
     },

@@ -14,7 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,19 @@ import anndata
 from omegaconf import OmegaConf
 
 from tahoe_distill import Tx1Model, Tx1Processor, load_teacher
-from tahoe_distill.evaluation import evaluate
+from tahoe_distill.embedding import load_student
+from tahoe_distill.evaluation import Columns, evaluate
 from tahoe_distill.evaluation.blood_cells import LABEL_KEY, write_blood_cells
 from tahoe_distill.teacher import Teacher
 
 RUN = Path("runs/ablation")
 COMPOSER = Path(sys.executable).with_name("composer")
 Settings = dict[str, Any]
+COLUMNS = {
+    "fidelity/knn_overlap_10": "10 neighbours kept",
+    "fidelity/centered_cosine": "centred cosine",
+    "annotation/knn_macro_f1": "macro-F1",
+}
 MARK = "<!-- ablation: written by benchmarks/ablation.py -->"
 
 COSINE, MSE = {"cosine": {"weight": 1.0, "center": True}}, {"mse": {"weight": 1.0, "normalize": True}}
@@ -91,7 +97,7 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(train, plan))
     scores = {run["name"]: score(run, teacher) for run in plan}
-    text = table(scores, args.batches)
+    text = table(scores, judge({}, teacher), args.batches)
     print(text)
     if args.readme:
         write_readme(text)
@@ -133,37 +139,47 @@ def score(run: Settings, teacher: Teacher) -> Settings:
     """Fidelity and label transfer of a run's student on the held-out cells; kept in its folder."""
     path = run["folder"] / "score.json"
     if not path.is_file():
-        student = (
-            Tx1Model.from_pretrained(run["folder"] / "hf").eval(),
-            Tx1Processor.from_pretrained(run["folder"] / "hf"),
-        )
-        held_out, train_cells = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("held_out", "train"))
-        report = evaluate(
-            student, (teacher.model, teacher.processor), held_out, reference=train_cells, label_key=LABEL_KEY
-        )
-        path.write_text(json.dumps(report.to_dict()))
+        student = load_student(run["folder"] / "hf")
+        values = judge({"student": student}, teacher)["student"]
+        path.write_text(json.dumps({**values, "parameters": student[0].num_parameters()}))
     return json.loads(path.read_text())
 
 
-def table(scores: dict[str, Settings], batches: int) -> str:
-    """Markdown: each variant's centred cosine, macro-F1 and size; the spread of the first over its seeds."""
+def judge(students: Mapping[str, tuple[Tx1Model, Tx1Processor]], teacher: Teacher) -> dict[str, dict[str, float]]:
+    """Numbers of the teacher and of students, or of baselines where there is no student."""
+    held_out, train_cells = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("held_out", "train"))
+    return evaluate(
+        students,
+        (teacher.model, teacher.processor),
+        held_out,
+        reference=train_cells,
+        columns=Columns(label=LABEL_KEY),
+        only=("fidelity", "annotation"),
+        baselines=not students,
+    ).values
+
+
+def table(scores: dict[str, Settings], beside: dict[str, dict[str, float]], batches: int) -> str:
+    """Markdown: each variant's numbers and size, the spread of the first over its seeds, teacher and baselines last.
+
+    Args:
+        scores: Numbers of each run.
+        beside: Numbers of the teacher, the baselines and the controls.
+        batches: Of each run.
+    """
     lines = [
-        f"| {batches} batches each | centred cosine | macro-F1 | accuracy | parameters |",
-        "|---|---|---|---|---|",
+        f"| {batches} batches each | {' | '.join(COLUMNS.values())} | parameters |",
+        "|---" * (len(COLUMNS) + 2) + "|",
     ]
     for section, variants in VARIANTS.items():
-        lines.append(f"| **{section}** | | | | |")
+        lines.append(f"| **{section}** |" + " |" * (len(COLUMNS) + 1))
         for variant in variants:
             found = [value for name, value in scores.items() if name.startswith(f"{section}/{variant}/")]
-            lines.append(
-                f"| {variant} | {spread(found, 'centered_cosine')} | {spread(found, 'student_macro_f1')} | "
-                f"{spread(found, 'student_accuracy')} | {found[0]['student_parameters']:,} |"
-            )
-    teacher = next(iter(scores.values()))
-    lines.append(
-        f"| *teacher* | | {teacher['teacher_macro_f1']:.3f} | {teacher['teacher_accuracy']:.3f} | "
-        f"{teacher['teacher_parameters']:,} |"
-    )
+            numbers = " | ".join(spread(found, key) for key in COLUMNS)
+            lines.append(f"| {variant} | {numbers} | {found[0]['parameters']:,} |")
+    for name, values in beside.items():
+        numbers = " | ".join(f"{values[key]:.3f}" if key in values else "" for key in COLUMNS)
+        lines.append(f"| *{name}* | {numbers} | |")
     return "\n".join(lines)
 
 

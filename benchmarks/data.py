@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import anndata
 import numpy as np
@@ -28,6 +29,7 @@ from scipy import sparse
 
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.preparing.prepare import prepare_shards
+from tahoe_distill.data.shards import reader
 from tahoe_distill.models.processing_tx1 import GeneVocab
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 
@@ -51,6 +53,8 @@ def main() -> None:
             _prepare(path, vocab, folder, args)
         if "read" in args.parts:
             _read(os.path.join(folder, "samples"), vocab, args)
+        if "check" in args.parts:
+            _check(os.path.join(folder, "samples"), vocab, args)
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vocab", help="vocab.json; needed with --adata")
     parser.add_argument("--cells", type=int, default=1000, help="synthetic cells (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (%(default)s)")
-    parser.add_argument("--parts", nargs="+", default=["collate", "prepare", "read"], help="%(default)s")
+    parser.add_argument("--parts", nargs="+", default=["collate", "prepare", "read", "check"], help="%(default)s")
     parser.add_argument("--profile", action="store_true", help="say where the time of ours goes")
     args = parser.parse_args()
     if args.adata and not args.vocab:
@@ -191,10 +195,38 @@ def _read(shards: str, vocab: GeneVocab, args: argparse.Namespace) -> None:
         _report(f"read and collate, context 1024, {workers} workers", {"ours": speeds[1:]})
 
 
+def _check(shards: str, vocab: GeneVocab, args: argparse.Namespace) -> None:
+    """What it costs that each sample is looked at: reading alone, then with collating, with the check and without."""
+    loader: Any = build_tahoe_mds_dataloader(
+        dataset={"local": shards, "split": "train"},
+        collator={"max_length": 1024},
+        device_batch_size=BATCH,
+        num_workers=0,
+    ).dataloader
+    dataset = loader.dataset
+    rows = range(BATCH * (dataset.size // BATCH))
+    ways = {
+        "read a cell": lambda: [dataset[row] for row in rows],
+        "read and collate, context 1024": lambda: [
+            loader.collate_fn([dataset[row] for row in rows[at : at + BATCH]]) for at in range(0, len(rows), BATCH)
+        ],
+    }
+    for title, way in ways.items():
+        speeds: dict[str, list[float]] = {"checked": [], "unchecked": []}
+        for _ in range(4 * args.rounds):
+            for name, check in (("checked", reader.cell_problem), ("unchecked", lambda sample, vocab_size: None)):
+                with mock.patch.object(reader, "cell_problem", check):
+                    began = time.perf_counter()
+                    way()
+                speeds[name].append(len(rows) / (time.perf_counter() - began))
+        _report(title, speeds)
+
+
 def _report(title: str, speeds: dict[str, list[float]]) -> None:
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     text = ", ".join(f"{name} {speed:,.0f} cells/s" for name, speed in medians.items())
-    ratio = f": {medians['ours'] / list(medians.values())[-1]:.1f} times" if len(medians) > 1 else ""
+    first, *_, last = medians.values()
+    ratio = f": {first / last:.3g} times" if len(medians) > 1 else ""
     print(f"{title}: {text}{ratio}")
 
 

@@ -95,7 +95,12 @@ def prepare(args: argparse.Namespace, folder: Path) -> None:
         vocab = GeneVocab.from_file(args.vocab)
         torch.manual_seed(0)
         settings: dict[str, Any] = {"vocab_size": len(vocab), **sizes}
-        Tx1Model(Tx1Config(**settings)).save_pretrained(folder / name)
+        model = Tx1Model(Tx1Config(**settings))
+        with torch.no_grad():
+            # Fresh biases and norms would make it blind to expression, and every way of computing look exact.
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        model.save_pretrained(folder / name)
         Tx1Processor(vocab, max_length=args.context).save_pretrained(folder / name)
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file so that a reader, even after a crash, finds the old or the new text and nothing between."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Like :func:`replace_text`, for what is no text."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -43,12 +48,35 @@ def finished_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> 
         yield temporary
         share(temporary)
         sync(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(temporary, folder)
-        sync_names(folder.parent)
+        put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(whole: Path, folder: Path) -> None:
+    """Give a folder that is whole and on the disk its name; one that has the name goes only then."""
+    old = folder.with_name(f".{folder.name}.old")
+    remove(old)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(whole, folder)
+    sync_names(folder.parent)
+    remove(old)
+
+
+def why_not_writable(folder: str | os.PathLike[str]) -> str | None:
+    """Why nothing can be written into a folder, which need not exist yet; ``None`` where it can."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no folder"
+    try:
+        # What permissions say is not all: a disk may be mounted to be read alone.
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"{place} cannot be written to ({error.strerror or error})"
 
 
 def share(folder: str | os.PathLike[str]) -> None:

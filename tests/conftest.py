@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
 from tests.helpers import REPOSITORY
+from tests.helpers.tiny_student import randomised
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 STUDENT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -79,7 +80,7 @@ def small_teacher(tmp_path_factory, small_vocab):
     config = Tx1Config(
         vocab_size=len(small_vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, context_length=32
     )
-    model = Tx1Model(config).eval()
+    model = randomised(config, 0.1)
     folder = tmp_path_factory.mktemp("teacher") / "release"
     write_release(model, Tx1Processor(small_vocab, max_length=32), folder)
     return folder

@@ -16,7 +16,7 @@ from tahoe_distill.data.batch import EPOCH
 from tahoe_distill.data.collating.collator import Sample, Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, merged_index, take_entries
-from tahoe_distill.files import replace_text
+from tahoe_distill.files import replace_text, sync, sync_names
 from tahoe_distill.locks import LOCK_FILE
 from tahoe_distill.models import GeneVocab, Tx1Processor
 from tahoe_distill.objectives import Outputs
@@ -192,6 +192,8 @@ def write_parts(
         report = _report_path(folder, split, part)
         if not os.path.isfile(report):
             entries = _write_part(os.path.join(folder, split.name, part.name), split, part, forward, record)
+            # The report says that the part need not be written again, whatever happens to the machine.
+            sync(os.path.join(folder, split.name, part.name))
             replace_text(report, json.dumps(entries))
         progress(len(part.numbers))
 
@@ -209,6 +211,7 @@ def finish(folder: str | os.PathLike[str], splits: Iterable[Split]) -> None:
                 parts.append((part.name, json.load(file)))
         merged_index(os.path.join(folder, split.name), parts)
     os.replace(os.path.join(folder, PARTIAL_FILE), os.path.join(folder, CACHE_FILE))
+    sync_names(folder)
     shutil.rmtree(os.path.join(folder, "done"))
 
 

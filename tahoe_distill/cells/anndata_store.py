@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pandas as pd
-from anndata import read_h5ad
+from anndata import AnnData, read_h5ad
 
 from tahoe_distill.cells.base import Cells
 from tahoe_distill.cells.matrix import StoredMatrix
@@ -42,16 +43,25 @@ class AnnDataStore(Cells):
         self.suffix = None if self.path.suffix == ".zip" else ".zarr" if is_zarr(path) else ".h5ad"
         self._root = open_store(path)
         try:
-            # Files of AnnData before 0.7 keep whole tables in one data set.
-            is_legacy = isinstance(self._root.get("obs"), h5py.Dataset)
-            self._legacy = read_h5ad(path, backed="r") if is_legacy else None
-            name = self._find(layer)
-            self.is_raw = name.startswith("raw")
-            self.matrix = StoredMatrix(self._root[name], self.where, turned=turned)
-            self._check_cells(name)
+            self._open(layer, turned)
+        except KeyError as error:
+            close_store(self._root)
+            raise ValueError(
+                f"{self.where}: a part of it is missing, or a link that leads nowhere ({error.args[0]}); the file is "
+                "damaged, or one that belongs to it is not here"
+            ) from error
         except BaseException:
             close_store(self._root)
             raise
+
+    def _open(self, layer: str | None, turned: Path | None) -> None:
+        # Files of AnnData before 0.7 keep whole tables in one data set.
+        is_legacy = isinstance(self._root.get("obs"), h5py.Dataset)
+        self._legacy = _read_legacy(self.path) if is_legacy else None
+        name = self._find(layer)
+        self.is_raw = name.startswith("raw")
+        self.matrix = StoredMatrix(self._root[name], self.where, turned=turned)
+        self._check_lengths(name)
 
     def _find(self, layer: str | None) -> str:
         missing = [name for name in _TABLES if name not in self._root]
@@ -70,12 +80,24 @@ class AnnDataStore(Cells):
             "(a layer's name, or raw)"
         )
 
-    def _check_cells(self, name: str) -> None:
+    def _check_lengths(self, name: str) -> None:
+        """Compare with the matrix whatever has something for each cell: what does not fit, no copy would either."""
         obs = self._root["obs"]
-        index = obs if self._legacy is not None else obs[obs.attrs.get("_index", "_index")]
-        count = index.shape[0] if hasattr(index, "shape") else len(read_elem(index))
-        if count != self.n_obs:
-            raise ValueError(f"{self.where}: {name} has {self.n_obs} rows, but obs has {count} cells")
+        if self._legacy is not None:
+            parts = {"obs": obs}
+        else:
+            index = obs.attrs.get("_index", "_index")
+            columns = [column for column in obs.attrs.get("column-order", ()) if column != index]
+            parts = {"obs": obs[index], **{f"obs column {column!r}": obs[column] for column in columns}}
+            for group in ("obsm", "layers"):
+                parts |= {f"{group}/{key}": self._root[group][key] for key in self._root.get(group, ())}
+        for part, node in parts.items():
+            count = _length(node)
+            if count is not None and count != self.n_obs:
+                raise ValueError(
+                    f"{self.where}: {name} has {self.n_obs} rows, but {part} has {count} cells; the file is damaged. "
+                    "Copy or download it again"
+                )
 
     @cached_property
     def var(self) -> pd.DataFrame:
@@ -123,7 +145,9 @@ class AnnDataStore(Cells):
     def copy_to(self, path: str | os.PathLike[str]) -> None:
         """Copy the store; one of AnnData before 0.7 is written anew."""
         if self._legacy is not None:
-            self._legacy.to_memory().write_h5ad(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._legacy.to_memory().write_h5ad(path)
         elif self.suffix == ".zarr":
             shutil.copytree(self.path, path)
         else:
@@ -135,6 +159,31 @@ class AnnDataStore(Cells):
         if self._legacy is not None:
             self._legacy.file.close()
         close_store(self._root)
+
+
+def _read_legacy(path: Path) -> AnnData:
+    with warnings.catch_warnings():
+        # That it is old is known, and the copy that is written is not.
+        warnings.simplefilter("ignore")
+        try:
+            return read_h5ad(path, backed="r")
+        # AnnData's readers pass on whatever HDF5 or pandas raise on a damaged file.
+        except Exception as error:
+            raise ValueError(
+                f"{path}: cannot be read as a file of AnnData before 0.7 ({error}); read it with the AnnData that "
+                "wrote it and write it anew, or copy or download it again"
+            ) from error
+
+
+def _length(node: Any) -> int | None:
+    """For how many cells a part has something; ``None`` where only reading it would tell."""
+    if hasattr(node, "shape"):
+        return node.shape[0] if node.shape else None
+    if "shape" in node.attrs:
+        return int(node.attrs["shape"][0])
+    # Categories and columns with missing values keep one number a cell; tables name their index.
+    part = next((name for name in ("codes", "values", node.attrs.get("_index", "_index")) if name in node), None)
+    return None if part is None else _length(node[part])
 
 
 def recognises(source: object) -> bool:

@@ -33,6 +33,7 @@ class GeneMatch:
         unmatched: The first names that are not in the vocabulary.
         looked: Places looked in, with examples, for messages.
         seen: What the names look like.
+        naming: What the vocabulary calls its genes, as :attr:`GeneVocab.naming` says it.
     """
 
     where: str
@@ -42,6 +43,7 @@ class GeneMatch:
     unmatched: list[str]
     looked: str
     seen: GeneNames
+    naming: str
 
     @property
     def count(self) -> int:
@@ -64,18 +66,21 @@ class GeneMatch:
         advice = f"looked in {self.looked}. {self.seen.advice}"
         if not self.count:
             return (
-                f"none of the {self.tokens.size} genes is in the vocabulary, expected human Ensembl ids such as "
-                f"ENSG00000141510 or symbols such as TP53; {advice}"
+                f"none of the {self.tokens.size} genes is in the vocabulary of {self.naming}, expected those, or human "
+                f"Ensembl ids or symbols of the same genes; {advice}"
             )
         return f"{self}; {advice}" if self.seen.is_foreign and self.share < _FOREIGN else None
 
-    def require(self) -> "GeneMatch":
+    def require(self, force: bool = False) -> "GeneMatch":
         """The match itself, where cells can be read by it; warns where few genes are known or some repeat.
+
+        Args:
+            force: Take names that look foreign too, as long as a gene is known.
 
         Raises:
             ValueError: When there is a :attr:`problem`.
         """
-        if self.problem:
+        if self.problem and not (force and self.count):
             raise ValueError(f"{self.where}: {self.problem}")
         if self.share < _FEW:
             log.warning("%s: only %s", self.where, self)
@@ -125,6 +130,7 @@ def match_genes(
         unmatched=[names[place] for place in np.flatnonzero(tokens < 0)[:10]],
         looked=_looked(var, gene_key),
         seen=describe_genes(names[:: max(1, len(names) // _LOOK)]),
+        naming=vocab.naming,
     )
     log.info("%s: %s", cells.where, match)
     return match

@@ -77,13 +77,34 @@ class StoredMatrix:
         self.storage = storage or _ENCODINGS.get(encoding, "")
         if not self.storage or (self.storage == "dense" and not hasattr(node, "shape")):
             raise ValueError(f"{where}: the matrix is stored as {encoding!r}; expected an array, csr or csc matrix")
-        shape = shape or getattr(node, "shape", None) or node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
-        self.shape = (int(shape[0]), int(shape[1]))
+        sizes: tuple[int, ...] | None = shape
+        if sizes is None:
+            found = getattr(node, "shape", None) or node.attrs.get("shape", node.attrs.get("h5sparse_shape", ()))
+            sizes = tuple(int(size) for size in found)
+        self.shape = _two(sizes, where)
         self.where = where
+        self._check_parts(node)
         self._node = node
         self._turned = turned
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._rows = node if self.storage == "csr" else None
+
+    def _check_parts(self, node: Any) -> None:
+        """Refuse what cannot be such a matrix, by what is known without reading it."""
+        if self.storage == "dense":
+            _numbers(node.dtype, self.where)
+            return
+        parts = {name: node[name] for name in ("data", "indices", "indptr")}
+        _numbers(parts["data"].dtype, self.where)
+        sizes = {name: part.shape for name, part in parts.items()}
+        bounds = self.shape[self.storage == "csc"] + 1
+        sound = sizes["indptr"] == (bounds,) and len(sizes["data"]) == 1 and sizes["data"] == sizes["indices"]
+        if not sound or any(parts[name].dtype.kind not in "iu" for name in ("indices", "indptr")):
+            raise ValueError(
+                f"{self.where}: a {self.storage} matrix of {self.shape[0]} by {self.shape[1]} needs {bounds} bounds "
+                f"(indptr) and as many indices as values, all whole numbers; found {sizes['indptr']}, "
+                f"{sizes['indices']} and {sizes['data']}. The file is damaged; copy or download it again"
+            )
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows ``start`` to ``stop - 1``, canonical CSR (n, genes).
@@ -108,8 +129,11 @@ class StoredMatrix:
         node = self._rows
         indptr = np.asarray(node["indptr"][start : stop + 1]).astype(np.int64)
         # Compiled code trusts these numbers, and a damaged file would take the whole process down.
-        total = min(node["data"].shape[0], node["indices"].shape[0])
-        if indptr.size != stop - start + 1 or indptr[0] < 0 or indptr[-1] > total or (np.diff(indptr) < 0).any():
+        total = node["data"].shape[0]
+        # Values before the first row or behind the last would belong to no cell.
+        least, most = 0 if start else indptr[0], total if stop < self.shape[0] else indptr[-1]
+        ends = indptr.size == stop - start + 1 and indptr[0] >= 0 == least and indptr[-1] <= total == most
+        if not ends or (np.diff(indptr) < 0).any():
             raise ValueError(f"{where} begin and end nowhere (indptr); the file is damaged. Copy or download it again")
         span = slice(int(indptr[0]), int(indptr[-1]))
         indices = np.asarray(node["indices"][span])
@@ -163,7 +187,8 @@ class MemoryMatrix:
 
     def __init__(self, matrix: Any):
         self.storage = str(getattr(matrix, "format", "dense"))
-        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        self.shape = _two(tuple(matrix.shape), "adata")
+        _numbers(np.dtype(matrix.dtype), "adata")
         # Rows of a matrix stored by columns cost a pass over the whole of it.
         self._matrix = matrix.tocsr() if self.storage not in ("csr", "dense") else matrix
 
@@ -192,6 +217,17 @@ class MemoryMatrix:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _two(shape: tuple[int, ...], where: str) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 0:
+        raise ValueError(f"{where}: the matrix has the shape {shape}; expected (cells, genes)")
+    return int(shape[0]), int(shape[1])
+
+
+def _numbers(dtype: np.dtype, where: str) -> None:
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{where}: the matrix holds values of type {dtype}; expected counts, whole or real numbers")
 
 
 def _canonical(rows: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -23,7 +23,7 @@ _ALIAS_COLUMNS = ("aliases", "alias_symbol", "prev_symbol")
 
 
 def with_symbols(vocab: GeneVocab, symbols: Symbols | None = None) -> GeneVocab:
-    """A vocabulary that knows human gene symbols beside its own tokens.
+    """A vocabulary that knows human gene symbols and Ensembl ids beside its own tokens, whichever of them those are.
 
     Args:
         vocab: The vocabulary; its own symbols override the shipped ones.
@@ -31,7 +31,12 @@ def with_symbols(vocab: GeneVocab, symbols: Symbols | None = None) -> GeneVocab:
     """
     table = {} if symbols is None else read_symbols(symbols)
     known = {**human_symbols(), **vocab.symbols, **table}
-    return GeneVocab(vocab.tokens, {name: gene for name, gene in known.items() if gene in vocab.tokens})
+    # A token that is a symbol itself stands for its gene: found by the id, and by the gene's other symbols.
+    by_id = {known[token]: token for token in reversed(vocab.tokens) if token in known}
+    named = {name: by_id.get(gene, gene) for name, gene in {**known, **{gene: gene for gene in by_id}}.items()}
+    return GeneVocab(
+        vocab.tokens, {n: token for n, token in named.items() if token in vocab.tokens and n not in vocab.tokens}
+    )
 
 
 @cache
@@ -61,10 +66,13 @@ def read_symbols(table: Symbols) -> dict[str, str]:
         return {str(name): str(gene) for name, gene in table.items()}
     path = os.fspath(table)
     kind = path.removesuffix(".gz")
-    with (gzip.open if path != kind else open)(path, "rt", encoding="utf-8", newline="") as file:
-        if kind.endswith(".json"):
-            return read_symbols(_mapping(json.load(file), path))
-        symbols = collect_symbols(_triples(csv.reader(file, delimiter="," if kind.endswith(".csv") else "\t")))
+    try:
+        with (gzip.open if path != kind else open)(path, "rt", encoding="utf-8", newline="") as file:
+            if kind.endswith(".json"):
+                return read_symbols(_mapping(json.load(file), path))
+            symbols = collect_symbols(_triples(csv.reader(file, delimiter="," if kind.endswith(".csv") else "\t")))
+    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: the table of symbols cannot be read ({error}); expected CSV, TSV or JSON") from error
     if not symbols:
         raise ValueError(f"{path}: found no row of a symbol and an Ensembl id; expected CSV, TSV or JSON")
     return symbols

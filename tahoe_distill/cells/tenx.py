@@ -41,6 +41,12 @@ class TenX(Cells):
             self._var = _features(group["features"]) if _is_new(self._root) else _old_genes(group)
             self._obs = pd.DataFrame(index=_texts(group["barcodes"]))
             self._check()
+        except KeyError as error:
+            close_store(self._root)
+            raise ValueError(
+                f"{self.where}: a part of it is missing, or a link that leads nowhere ({error.args[0]}); the file is "
+                "damaged. Copy or download it again"
+            ) from error
         except BaseException:
             close_store(self._root)
             raise

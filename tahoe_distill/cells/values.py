@@ -13,14 +13,17 @@ log = logging.getLogger(__name__)
 COUNTS, LOGGED, SCALED_TOTALS = "counts", "log1p-normalised", "normalised, not logged"
 # log1p of the largest count a cell could have is about 20; counts that are not whole and exceed this are no logarithms.
 LARGEST_LOG = 25.0
+# Models compute in float32, where anything larger is infinite.
+_LARGEST = float(np.finfo(np.float32).max)
+OVERSIZED = f"larger than {_LARGEST:.2g}"
 
 
 def wrong_values(values: np.ndarray) -> dict[str, int]:
-    """How many of some values no cell can have: ``NaN``, ``infinite`` and ``negative``, those that occur."""
+    """How many of some values no cell can have: ``NaN``, ``infinite``, ``negative``, too large; those that occur."""
     if not values.size or values.dtype.kind in "ub":
         return {}
     # One pass decides: NaN makes both comparisons false.
-    if values.min() >= 0 and values.max() < np.inf:
+    if values.min() >= 0 and values.max() <= _LARGEST:
         return {}
     finite = np.isfinite(values)
     missing = int(np.isnan(values).sum())
@@ -28,6 +31,7 @@ def wrong_values(values: np.ndarray) -> dict[str, int]:
         "NaN": missing,
         "infinite": int((~finite).sum()) - missing,
         "negative": int((values[finite] < 0).sum()),
+        OVERSIZED: int((values[finite] > _LARGEST).sum()),
     }
     return {kind: count for kind, count in counts.items() if count}
 
@@ -63,12 +67,21 @@ def check_cells(cells: "Cells") -> None:
     Raises:
         ValueError: When there are no cells, and as :func:`check_values`.
     """
+    require_cells(cells)
+    for values in cells.values():
+        check_values(values, cells.where)
+
+
+def require_cells(cells: "Cells") -> None:
+    """Refuse a source without cells or genes.
+
+    Raises:
+        ValueError: When the matrix is empty.
+    """
     if not cells.n_obs or not cells.n_vars:
         raise ValueError(
             f"{cells.where}: expected cells, found none: the matrix is {cells.n_obs} cells by {cells.n_vars} genes"
         )
-    for values in cells.values():
-        check_values(values, cells.where)
 
 
 def are_integers(values: np.ndarray) -> bool:

@@ -126,9 +126,12 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def quiet_config(run: "DictConfig") -> list[str]:
-    """No print of the whole configuration from each process; loggers get it from the callback ``distillation``."""
-    return [] if "log_config" in run else ["log_config=false"]
+def quiet(run: "DictConfig") -> list[str]:
+    """No print of the whole configuration from each process, and none of Composer's blocks of numbers.
+
+    Loggers get both; what a person reads of a run are the lines of the callback ``distillation``.
+    """
+    return [f"{key}=false" for key in ("log_config", "log_to_console") if key not in run]
 
 
-DEFAULTS = (step_callback, cached_loaders, microbatch, quiet_config)
+DEFAULTS = (step_callback, cached_loaders, microbatch, quiet)

@@ -14,16 +14,20 @@ from typing import Any
 import yaml
 
 from tahoe_distill.cli.defaults import merge, with_defaults
-from tahoe_distill.cli.errors import is_expected, paragraph
-from tahoe_distill.locks import held
+from tahoe_distill.errors import is_full_disk, paragraph, rest
+from tahoe_distill.locks import held, holder_of
 from tahoe_distill.settings import plain
-from tahoe_distill.training.resume.preflight import EXIT_CODE, SaveSettings, end_with_launcher, prepare_run
+from tahoe_distill.training.resume.preflight import (
+    EXIT_CODE,
+    SaveSettings,
+    end_with_launcher,
+    prepare_run,
+    shield_helpers,
+)
 from tahoe_distill.training.run_config import check_run
 
 # What Composer says about a checkpoint at the end of its run, which is no failure here.
 _NOTHING_LEFT = "No training would occur."
-# What a wrong config or teacher raises; anything else keeps its traceback.
-_INPUT_ERRORS = (ValueError, OSError, ImportError, KeyError, TypeError)
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -84,54 +88,69 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
-    with _one_paragraph(args.traceback, _INPUT_ERRORS):
+    with _one_paragraph(args.traceback):
         content = check(args.config, args.overrides)
         overrides = with_defaults(content, args.overrides)
         run = merge(content, overrides)
         check_run(run, args.config)
         show_log(run)
         end_with_launcher()
-        with _told_to_end(), _folder_held(run):
+        if args.check:
+            _check_whole(run)
+            return
+        shield_helpers()
+        with _told_to_end(), _folder_held(run), _nothing_unfinished(run):
             prepare_run(run)
             _train(args, overrides, run)
 
 
+def _check_whole(run: Mapping[str, Any]) -> None:
+    with _quiet_imports():
+        from tahoe_distill.training.whole_check import check_whole_run
+
+    print(check_whole_run(plain(run)), flush=True)
+
+
 def _train(args: argparse.Namespace, overrides: list[str], run: Mapping[str, Any]) -> None:
     # Imported here: a config that cannot work is told at once, and not after seconds of imports.
-    with warnings.catch_warnings():
-        # What libraries say of each other at import is nothing that a user of this one can mend.
-        warnings.simplefilter("ignore")
+    with _quiet_imports():
         from llmfoundry.command_utils.train import train_from_yaml
 
-        from tahoe_distill.data import ShardError
-        from tahoe_distill.hub.export import GoldenMismatchError
-        from tahoe_distill.training.callbacks.distillation import HopelessRunError
         from tahoe_distill.training.callbacks.run_report import end_lines
-        from tahoe_distill.training.whole_check import check_names, check_whole_run
+        from tahoe_distill.training.whole_check import check_names
 
-    with _one_paragraph(args.traceback, (*_INPUT_ERRORS, ShardError, GoldenMismatchError, HopelessRunError)):
-        if args.check:
-            print(check_whole_run(plain(run)), flush=True)
-            return
-        check_names(plain(run))
-        started = time.monotonic()
-        trainer = train_from_yaml(args.config, overrides)
-        if os.environ.get("RANK", "0") == "0":
-            print(end_lines(trainer.state, plain(run), time.monotonic() - started), flush=True)
+    check_names(plain(run))
+    started = time.monotonic()
+    # An evaluation's last batch is often smaller than a microbatch; that is no news.
+    warnings.filterwarnings("ignore", message="Cannot split tensor of length")
+    trainer = train_from_yaml(args.config, overrides)
+    if os.environ.get("RANK", "0") == "0":
+        print(end_lines(trainer.state, plain(run), time.monotonic() - started), flush=True)
 
 
 @contextlib.contextmanager
-def _one_paragraph(traceback: bool, errors: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Tell these errors, and those known by their text, in a paragraph; tell the end of a run that had ended, go on."""
+def _quiet_imports() -> Iterator[None]:
+    """What libraries say of each other at import is nothing that a user of this one can mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _one_paragraph(traceback: bool) -> Iterator[None]:
+    """Tell any error in a paragraph and end with code 1; tell the end of a run that had ended, and go on."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("distill: interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)
     except Exception as error:
         if _NOTHING_LEFT in str(error):
             print(f"distill: {_ended(error)}", flush=True)
             return
-        if traceback or os.environ.get("TAHOE_DISTILL_TRACEBACK") or not is_expected(error, errors):
+        if traceback or os.environ.get("TAHOE_DISTILL_TRACEBACK"):
             raise
-        print(f"distill: error: {paragraph(error)}\n(--traceback shows the rest)", file=sys.stderr, flush=True)
+        print(f"distill: error: {paragraph(error)}\n{rest(error, '--traceback')}", file=sys.stderr, flush=True)
         sys.exit(1)
 
 
@@ -153,8 +172,30 @@ def _folder_held(run: Mapping[str, Any]) -> Iterator[None]:
     if settings.folder is None or os.environ.get("RANK", "0") != "0":
         yield
         return
-    with held(settings.folder, f"the run {settings.run_name or 'without a name'}"):
+    what = f"the run {settings.run_name or 'without a name'}"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(settings.folder, what))
+        except OSError as error:
+            found = holder_of(settings.folder)
+            if not is_full_disk(error) or (found is not None and (found.is_alive or not found.is_near)):
+                raise
+            # What a kill left unfinished there may be the very thing that fills the disk.
+            prepare_run(run)
+            stack.enter_context(held(settings.folder, what))
         yield
+
+
+@contextlib.contextmanager
+def _nothing_unfinished(run: Mapping[str, Any]) -> Iterator[None]:
+    """Where a run fails, take away the checkpoint that it was writing: on a full disk it would keep the space."""
+    try:
+        yield
+    except Exception:
+        # The failure is what counts, and is told.
+        with contextlib.suppress(OSError, ValueError):
+            prepare_run(run)
+        raise
 
 
 def show_log(run: Mapping[str, Any]) -> None:

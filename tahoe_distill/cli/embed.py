@@ -6,6 +6,7 @@ interrupted carries on when the same command is given again.
 
 import argparse
 import sys
+import time
 
 from tahoe_distill.cli.reading import add_reading_arguments
 from tahoe_distill.embedding import BACKENDS
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
     parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
     parser.add_argument("--genes", action="store_true", help="also write the mean embedding of each gene to varm")
+    parser.add_argument(
+        "--confidence", action="store_true", help="also write how close each vector is expected to be to the teacher's"
+    )
     parser.add_argument("--no-normalize", action="store_true", help="leave vectors at their own length")
     parser.add_argument("--dim", type=int, help="coordinates of a vector, the first ones (default: all)")
     parser.add_argument(
@@ -36,12 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", default=0, type=int, help="processes that tokenise; 0 for a thread (default)")
     parser.add_argument("--window", type=int, help="cells that are sorted by length and committed together")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output or key")
+    parser.add_argument(
+        "--force", action="store_true", help="embed cells that doctor calls meaningless, whose vectors mean nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Embed the file; Ctrl-C leaves a state that the same command carries on from."""
     from tahoe_distill.embedding import embed_file
+    from tahoe_distill.embedding.summary import summary
 
+    began = time.perf_counter()
     try:
         out = embed_file(
             args.adata,
@@ -53,6 +62,8 @@ def run(args: argparse.Namespace) -> None:
             symbols=args.symbols,
             drug_key=args.drug_key,
             overwrite=args.overwrite,
+            force=args.force,
+            confidence=args.confidence,
             progress=True,
             genes=args.genes,
             normalize=not args.no_normalize,
@@ -68,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command carries on from here", file=sys.stderr)
         raise SystemExit(130) from None
-    print(f"wrote {out} (obsm[{args.key_added!r}])")
+    print(summary(out, args.key_added, time.perf_counter() - began))
 
 
 def _batch_size(text: str) -> int | str:

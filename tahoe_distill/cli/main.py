@@ -4,7 +4,10 @@ import argparse
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
+
+from tahoe_distill.errors import is_spoken, paragraph, rest
 
 # Subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE, `add_arguments(parser)` and
 # `run(args)`; its docstring is the description.
@@ -14,7 +17,8 @@ COMMANDS = {
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
-    "evaluate": ("evaluate", "compare a student with its teacher on labelled cells"),
+    "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
+    "compare": ("compare", "order students by a number, and let the first through or not"),
     "push": ("push", "publish an exported student on the hub"),
     "clean": ("clean", "list what killed runs left behind, and remove it"),
 }
@@ -41,17 +45,34 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
-    args = build_parser().parse_args(argv)
+    try:
+        args = build_parser().parse_args(argv)
+    except KeyboardInterrupt:
+        print("tahoe-distill: interrupted", file=sys.stderr)
+        return 130
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        args.run(args)
+        with warnings.catch_warnings():
+            # What libraries say of themselves and of their users' habits; ours is logged.
+            if not args.verbose:
+                warnings.simplefilter("ignore")
+            args.run(args)
     except KeyboardInterrupt:
         print(f"tahoe-distill {args.command}: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except MemoryError as error:
+        reason = str(error) or "no more could be had"
+        print(
+            f"tahoe-distill {args.command}: error: there is too little memory ({reason}). Either the input is damaged "
+            "and says that it is larger than it is, or it needs a larger machine",
+            file=sys.stderr,
+        )
+        return 1
+    except Exception as error:
         if args.verbose:
             logging.exception("tahoe-distill %s failed", args.command)
-        print(f"tahoe-distill {args.command}: error: {error}", file=sys.stderr)
+        told = paragraph(error) if is_spoken(error) else f"{paragraph(error)}\n{rest(error, '-v')}"
+        print(f"tahoe-distill {args.command}: error: {told}", file=sys.stderr)
         return 1
     return 0
 

@@ -12,7 +12,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-if-better",
         metavar="METRIC",
-        help="refuse unless this metric of metrics.json is better than the published one",
+        help="refuse unless this metric of metrics.json is better than the published one; a number of the evaluations, "
+        "such as fidelity/knn_overlap_10, where both versions carry one of the same cells",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.0,
+        help="what may be lost of a number of the evaluations, by the paired 95 %% interval (default 0)",
+    )
+    parser.add_argument(
+        "--evaluation", metavar="FOLDER", help="what `tahoe-distill evaluate --out` wrote of it, to publish beside it"
     )
     parser.add_argument(
         "--mode",
@@ -25,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Push, and say where it went."""
+    from tahoe_distill.evaluation.compare import judge_by_evaluations
     from tahoe_distill.hub.push import push_folder
 
     report = push_folder(
@@ -34,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
         mode=args.mode,
         private=args.private,
         dry_run=args.dry_run,
+        evaluation=args.evaluation,
+        judge=judge_by_evaluations(args.margin) if args.only_if_better else None,
     )
     if report.revision is None:
         print(f"{args.dir} is fit to be published as {report.repo_id}; a push would upload")

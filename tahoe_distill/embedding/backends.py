@@ -33,6 +33,16 @@ def build_backend(
     return _BACKENDS[name](CellEncoder(model, normalize, processor.do_binning))
 
 
+def check_backend(name: str) -> None:
+    """Refuse a backend whose packages are not installed, before any work.
+
+    Raises:
+        ImportError: With what to install.
+    """
+    for package in ("onnx", "onnxruntime") if name.startswith("onnx") else ():
+        _need(package)
+
+
 def export_onnx(
     model: Tx1Model,
     processor: Tx1Processor,

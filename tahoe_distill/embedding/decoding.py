@@ -8,9 +8,11 @@ from anndata import AnnData
 from scipy import sparse
 
 from tahoe_distill.cells.symbols import Symbols
-from tahoe_distill.embedding.in_memory import writable
+from tahoe_distill.embedding.doctor import check_cells_make_sense
+from tahoe_distill.embedding.in_memory import require_anndata, writable
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.output import check_key
 from tahoe_distill.embedding.session import open_session
 from tahoe_distill.models.modeling_tx1 import inference
 
@@ -31,6 +33,8 @@ def decode(
     dtype: str | torch.dtype = "auto",
     copy: bool = False,
     drug_key: str | None = None,
+    overwrite: bool = False,
+    force: bool = False,
 ) -> AnnData | None:
     """Write the expression that the model predicts, in bins (1 is low, ``num_bins - 1`` is high).
 
@@ -49,6 +53,8 @@ def decode(
         dtype: As in :func:`tahoe_distill.embed`.
         copy: Return a copy and leave ``adata`` alone.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        overwrite: Replace a layer of that name.
+        force: As in :func:`tahoe_distill.embed`.
 
     Returns:
         ``None``, or the copy.
@@ -58,12 +64,17 @@ def decode(
     """
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}, found {head!r}")
+    require_anndata(adata, copy)
+    check_key(key_added)
+    if key_added in adata.layers and not overwrite:
+        raise ValueError(f"adata already has layers/{key_added}; pass overwrite=True or another key_added")
     options = Options(batch_size=batch_size, device=device, dtype=dtype)
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
-    with open_session(adata, model, options, **chosen) as session:
+    with open_session(adata, model, options, **chosen, force=force) as session:
         _check_head(session.model, head)
         session.cells.check_genes()
         session.check()
+        check_cells_make_sense(session)
         engine = session.engine(options.places()[0])
         predict = {"mvc": _from_cells, "expression": _from_genes}[head]
         with inference(engine.model):

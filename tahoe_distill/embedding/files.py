@@ -8,15 +8,17 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from tahoe_distill.cells.stores import stamp
+from tahoe_distill.cells.stores import identity, stamp
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
+from tahoe_distill.embedding.doctor import check_cells_make_sense
 from tahoe_distill.embedding.engine import Totals
-from tahoe_distill.embedding.loading import ModelSource
+from tahoe_distill.embedding.loading import ModelSource, processor_fingerprint
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.output import PartialResult, check_output, folder_of, write_output
+from tahoe_distill.embedding.output import check_key, check_output, check_place, write_output
+from tahoe_distill.embedding.partial import PartialResult, drop, telling_space, unfinished
 from tahoe_distill.embedding.pipeline import run_windows
-from tahoe_distill.embedding.session import open_session
-from tahoe_distill.files import remove
+from tahoe_distill.embedding.session import Session, open_session
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ def embed_file(
     symbols: Symbols | None = None,
     drug_key: str | None = None,
     overwrite: bool = False,
+    force: bool = False,
+    confidence: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> Path:
@@ -52,6 +56,8 @@ def embed_file(
         symbols: As in :func:`tahoe_distill.embed`.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
         overwrite: Replace an existing output or key, and drop the unfinished result of another run.
+        force: As in :func:`tahoe_distill.embed`.
+        confidence: As in :func:`tahoe_distill.embed`.
         progress: Show a progress bar.
         **settings: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``attentions``.
 
@@ -60,56 +66,86 @@ def embed_file(
 
     Raises:
         ValueError: When input, model, output or options do not fit; nothing has been written then.
+        FolderInUseError: When another process writes this output.
+        OSError: When the disk is full; what is done is kept.
     """
     options = Options(**settings)
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
-    path, out = Path(path), Path(out)
+    path, out = _path(path), Path(out)
+    check_key(key_added)
+    check_place(out, overwrite=overwrite)
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
-    with open_session(path, model, options, turned=_rows_folder(path, out, layer), **chosen) as session:
-        width = session.model.config.embedding_size
-        keys = [f"{group}/{key_added}" for group in ("obsm", *(["varm"] if options.genes else []))]
-        check_output(session.cells.source, out, keys, needed=4 * session.cells.n_obs * width, overwrite=overwrite)
-        session.check()
-        noted = session.provenance()
-        partial = _open_partial(session, path, out, noted, overwrite)
-        totals = _run(session, partial, progress)
-        varm = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
-    # The input must be closed before a copy of it may take its place.
-    write_output(path, out, key_added, vectors=partial.vectors, uns={**noted, **totals.counts}, varm=varm)
-    partial.drop()
+    size = stamp(path)[0] if path.exists() else 0
+    with telling_space(out.parent, size), unfinished(out, f"embed {path.name}") as folder:
+        found = _identity(path)
+        rows = folder / f"rows-{hashlib.sha256(f'{path.resolve()} {layer} {found}'.encode()).hexdigest()[:16]}"
+        with open_session(path, model, options, **chosen, force=force, turned=rows) as session:
+            keys = [*_keys(session, key_added), *(f"obs/{name}" for name in COLUMNS if confidence)]
+            check_output(session.cells.source, out, keys, needed=_bytes(session), overwrite=overwrite)
+            trust = load_confidence(session.name) if confidence else None
+            session.check()
+            survey = check_cells_make_sense(session)
+            noted = session.provenance()
+            run = {**noted, **_run_identity(session, path), "input_files": found}
+            partial = PartialResult(folder, run, **_extent(session), overwrite=overwrite)
+            totals = _run(session, partial, progress)
+            varm = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+            genes = session.genes_read(survey.lengths)
+        columns = {} if trust is None else confidence_columns(trust, partial.vectors, genes)
+        if _identity(path) != found:
+            drop(folder)
+            raise ValueError(f"{path} changed while it was read, so nothing was written; embed it again once it stays")
+        # The input is closed, so a copy of it may take its place.
+        uns = {**noted, **totals.counts, "counts_known": survey.share}
+        write_output(path, out, key_added, vectors=partial.vectors, uns=uns, varm=varm, obs=columns)
+        drop(folder)
     return out
 
 
-def _rows_folder(path, out, layer):
-    """Where the rows of a matrix that is stored by columns wait for a run that carries on: one place for one input."""
-    digest = hashlib.sha256(repr((str(path.resolve()), layer, stamp(path))).encode()).hexdigest()
-    return folder_of(out) / f"rows-{digest[:16]}"
+def _path(source: str | os.PathLike[str]) -> Path:
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            f"embed_file takes the path of a file, found a {type(source).__name__}; for an AnnData call "
+            "tahoe_distill.embed"
+        )
+    return Path(source)
 
 
-def _open_partial(session, path, out, noted, overwrite):
-    """Partial result of exactly this run; with ``overwrite`` one of another run is dropped."""
-    options, (size, changed) = session.options, stamp(path)
-    shape = (session.cells.n_obs, session.model.config.embedding_size)
-    run = {
-        **noted,
+def _identity(path: Path) -> str:
+    """What tells a changed input from the one that was read; empty where there is none, which opening it will tell."""
+    return identity(path) if path.exists() else ""
+
+
+def _keys(session: Session, key: str) -> list[str]:
+    return [f"{group}/{key}" for group in ("obsm", "uns", *(["varm"] if session.options.genes else []))]
+
+
+def _bytes(session: Session) -> int:
+    """What the vectors of all cells take."""
+    return 4 * session.cells.n_obs * session.model.config.embedding_size
+
+
+def _extent(session: Session) -> dict[str, Any]:
+    """Shape of the vectors and number of windows."""
+    count = session.cells.n_obs
+    shape = (count, session.model.config.embedding_size)
+    return {"shape": shape, "windows": len(session.options.windows(count))}
+
+
+def _run_identity(session: Session, path: Path) -> dict[str, object]:
+    """What must be the same for a run to carry on, beside what is noted in the output."""
+    options, extent = session.options, _extent(session)
+    return {
         "input": str(path.resolve()),
-        "input_size": size,
-        "input_changed": changed,
+        "processor": processor_fingerprint(session.processor),
         "tokens": hashlib.sha256(session.cells.tokens.tobytes()).hexdigest(),
         "device": options.places()[0].type,
         "batch_size": options.batch_size,
-        "window": options.windows(shape[0])[0][1],
+        "window": options.windows(extent["shape"][0])[0][1],
         "genes": options.genes,
-        "shape": list(shape),
+        "shape": list(extent["shape"]),
     }
-    try:
-        return PartialResult(out, run, shape)
-    except ValueError:
-        if not overwrite:
-            raise
-        remove(folder_of(out))
-        return PartialResult(out, run, shape)
 
 
 def _run(session, partial, progress):

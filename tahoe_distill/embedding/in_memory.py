@@ -1,6 +1,8 @@
 """`embed`: AnnData in, `obsm` out."""
 
 import logging
+import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +13,12 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
+from tahoe_distill.embedding.doctor import check_cells_make_sense
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
+from tahoe_distill.embedding.output import check_key, check_keys
 from tahoe_distill.embedding.pipeline import run_windows
 from tahoe_distill.embedding.session import open_session
 
@@ -34,6 +39,8 @@ def embed(
     genes: bool = False,
     attentions: int | str | Sequence[int] | None = None,
     copy: bool = False,
+    overwrite: bool = False,
+    force: bool = False,
     normalize: bool = True,
     dim: int | None = None,
     drug_key: str | None = None,
@@ -41,6 +48,7 @@ def embed(
     devices: str | int | Sequence[str | torch.device] | None = None,
     workers: int = 0,
     window: int | None = None,
+    confidence: bool = False,
     progress: bool = False,
 ) -> AnnData | None:
     """Embed every cell of an AnnData with a student or a converted teacher.
@@ -67,6 +75,9 @@ def embed(
             each gene in the named block (negative from the last), blocks, or ``"all"``, averaged over heads and
             blocks; (n_obs, n_vars) sparse.
         copy: Return an embedded copy and leave ``adata`` alone.
+        overwrite: Replace vectors of an earlier call under the same key.
+        force: Embed cells that have next to nothing to do with the vocabulary (of another species, or empty), whose
+            vectors mean nothing.
         normalize: Divide each vector by its length, as the published Tahoe embeddings are.
         dim: Coordinates of a cell embedding, the first ones, taken before it is normalised; ``None`` for all.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
@@ -74,6 +85,9 @@ def embed(
         devices: Several devices, one process each: a list, ``"cuda:0,cuda:1"``, or a number.
         workers: Processes that tokenise; 0 for a thread.
         window: Cells sorted by length together; ``None`` for 1,024 on CPUs and 4,096 on GPUs.
+        confidence: Also write ``obs["tx1_fidelity"]``, how close (-1 … 1) each vector is expected to be to the
+            teacher's, and ``obs["tx1_fidelity_low"]``, the bound that nine of ten cells lie above; for an exported
+            student that was calibrated, named by its folder or hub id.
         progress: Show a progress bar.
 
     Returns:
@@ -92,15 +106,21 @@ def embed(
         dim=dim, genes=genes, attentions=attentions, window=window, workers=workers,
     )  # fmt: skip
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
-    with open_session(adata, model, options, **chosen) as session:
+    _check_target(adata, key_added, options, overwrite, copy, COLUMNS if confidence else ())
+    with open_session(adata, model, options, **chosen, force=force) as session:
+        trust = load_confidence(session.name) if confidence else None
         session.check()
+        survey = check_cells_make_sense(session)
         noted = session.provenance()
         vectors, totals, attention = _run(session, progress)
         table = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+        columns = {} if trust is None else confidence_columns(trust, vectors, session.genes_read(survey.lengths))
     totals.warn()
     target = writable(adata, copy)
+    for name, values in columns.items():
+        target.obs[name] = values
     target.obsm[key_added] = vectors
-    target.uns[key_added] = {**noted, **totals.counts}
+    target.uns[key_added] = {**noted, **totals.counts, "counts_known": survey.share}
     if table is not None:
         target.varm[key_added] = table
     if attention is not None:
@@ -108,21 +128,49 @@ def embed(
     return target if copy else None
 
 
-def writable(adata: AnnData, copy: bool) -> AnnData:
-    """The object to write to: a copy, or ``adata`` itself, which stops being a view first, as in scanpy.
+def _check_target(
+    adata: AnnData, key: str, options: Options, overwrite: bool, copy: bool, columns: Sequence[str]
+) -> None:
+    """Refuse, before any work, an object or a key that cannot be written to."""
+    require_anndata(adata, copy)
+    check_key(key)
+    keys = [f"{group}/{key}" for group in ("obsm", "uns", *(["varm"] if options.genes else []))]
+    keys += [f"layers/{key}_attention"] if options.attentions is not None else []
+    keys += [f"obs/{column}" for column in columns]
+    parts = {name: (name.partition("/")[0], name.partition("/")[2]) for name in keys}
+    found = {
+        name: getattr(adata, part)[entry] for name, (part, entry) in parts.items() if entry in getattr(adata, part)
+    }
+    check_keys("adata", found, keys, overwrite=overwrite)
+
+
+def require_anndata(adata: AnnData, copy: bool = False) -> None:
+    """Refuse what is no AnnData, and to copy one that is backed.
 
     Raises:
-        ValueError: When a backed object is to be copied.
+        ValueError: With what to call or to pass instead.
     """
-    if copy:
-        if adata.isbacked:
-            raise ValueError(
-                "copy=True needs cells in memory, found a backed AnnData; use copy=False or adata.to_memory()"
-            )
-        return adata.copy()
-    if adata.is_view:
-        log.warning("adata is a view of another AnnData and becomes an object of its own")
-        adata._init_as_actual(adata.copy())
+    if isinstance(adata, (str, os.PathLike)):
+        raise ValueError(
+            f"expected an AnnData, found the path {str(adata)!r}; read it first (anndata.read_h5ad), or embed a file "
+            "of any size with tahoe_distill.embedding.embed_file or `tahoe-distill embed`"
+        )
+    if not isinstance(adata, AnnData):
+        raise ValueError(f"expected an AnnData, found a {type(adata).__name__}")
+    if copy and adata.isbacked:
+        raise ValueError("copy=True needs cells in memory, found a backed AnnData; use copy=False or adata.to_memory()")
+
+
+def writable(adata: AnnData, copy: bool) -> AnnData:
+    """The object to write to: a copy, or ``adata`` itself, which stops being a view first, as in scanpy."""
+    with warnings.catch_warnings():
+        # Copying says so of names that were the same before.
+        warnings.filterwarnings("ignore", message=".*names are not unique")
+        if copy:
+            return adata.copy()
+        if adata.is_view:
+            log.warning("adata is a view of another AnnData and becomes an object of its own")
+            adata._init_as_actual(adata.copy())
     return adata
 
 

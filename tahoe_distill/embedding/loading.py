@@ -1,13 +1,16 @@
 """From whatever a user calls a model to a checked pair of model and processor."""
 
+import contextlib
 import copy
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import torch
 from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
 
 from tahoe_distill.models import Tx1Model, Tx1Processor
 
@@ -19,24 +22,21 @@ def load_student(source: ModelSource) -> tuple[Tx1Model, Tx1Processor]:
     """Load or unpack a student (or a converted teacher) and check that its parts belong together.
 
     Args:
-        source: A folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model``
-            and ``processor``.
+        source: A folder or hub id (``name/student``, ``name/student@REVISION``) of an exported model, a
+            ``(model, processor)`` pair, or an object with ``model`` and ``processor``.
 
     Returns:
         The model, in eval mode where it was loaded, and its processor.
 
     Raises:
-        ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the vocabulary
-            does not fit the gene table.
+        ValueError: When it is no Tahoe-x1 model, when the weights are damaged or incomplete, or when the processor
+            contradicts the model.
     """
     model, processor = _read(str(source)) if is_path(source) else _unpack(source)
-    rows, tokens = model.config.vocab_size, len(processor.vocab)
-    if rows != tokens:
-        where = f"{source}: " if is_path(source) else ""
-        raise ValueError(
-            f"{where}the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json "
-            "and model.safetensors come from different models"
-        )
+    try:
+        processor.check_model(model.config)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}" if is_path(source) else str(error)) from error
     return model, processor
 
 
@@ -86,10 +86,23 @@ def _unpack(source):
     return model, processor
 
 
+def split_revision(source: str) -> tuple[str, str | None]:
+    """A folder or hub id, and the revision behind the ``@`` of a hub id; ``None`` for the newest."""
+    name, at, revision = source.rpartition("@")
+    if not at or os.path.exists(source):
+        return source, None
+    if not name or not revision:
+        raise ValueError(f"{source!r}: expected a hub id and a revision, such as name/student@main")
+    return name, revision
+
+
 def _read(source):
+    source, revision = split_revision(source)
     _check_folder(source)
+    chosen = {} if revision is None else {"revision": revision}
     try:
-        model, info = Tx1Model.from_pretrained(source, output_loading_info=True)
+        with _no_bar():
+            model, info = Tx1Model.from_pretrained(source, output_loading_info=True, **chosen)
     except SafetensorError as error:
         raise ValueError(
             f"{source}: model.safetensors cannot be read ({error}); it is truncated or damaged, so download or export "
@@ -104,7 +117,19 @@ def _read(source):
     ]
     if wrong:
         raise ValueError(f"{source}: the weights do not fit config.json ({'; '.join(wrong)}); export the model again")
-    return model.eval(), Tx1Processor.from_pretrained(source)
+    return model.eval(), Tx1Processor.from_pretrained(source, **chosen)
+
+
+@contextlib.contextmanager
+def _no_bar():
+    """Without the progress bar that newer transformers show of a second's work."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _check_folder(source):
@@ -134,11 +159,21 @@ def _check_folder(source):
 
 
 def weights_fingerprint(model: Tx1Model) -> str:
-    """16 hex digits of a model's configuration and of a sample of every tensor."""
-    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    """16 hex digits of a model's configuration, wherever it was loaded from, and of every number of every tensor."""
+    config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
+    digest = hashlib.sha256(_canonical(config))
     for name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(sample.tobytes())
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        # As bytes, since NumPy has no bfloat16; a gigabyte takes a second or less.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def processor_fingerprint(processor: Tx1Processor) -> str:
+    """16 hex digits of a processor's settings, vocabulary and symbols."""
+    vocab = processor.vocab
+    return hashlib.sha256(_canonical([processor.to_dict(), vocab.tokens, vocab.symbols])).hexdigest()[:16]
+
+
+def _canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, default=str).encode()

@@ -1,151 +1,147 @@
-"""What a run over a file writes: the windows done so far, which survive a kill, and at the end a copy with vectors."""
+"""What a run over a file ends in, a copy of its input with vectors: all that may be in its way, and writing it."""
 
-import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from tahoe_distill.cells import Cells, open_cells
 from tahoe_distill.cells.stores import open_zarr, opened, stamp
-from tahoe_distill.embedding.engine import Totals
-from tahoe_distill.files import remove, replace_text
+from tahoe_distill.embedding.partial import allocate, folder_of, former_of, growing_of, telling_space
+from tahoe_distill.files import remove, sync
 
 try:
     from anndata.io import write_elem
 except ImportError:  # anndata before 0.11 kept it elsewhere
     from anndata.experimental import write_elem
 
-STATE = "state.json"
-VECTORS = "vectors.f32"
-
 # Cells copied at a time from the partial result into the output.
 _STEP = 8192
+# Of a value in a matrix that is turned around: itself, its row and its column.
+_TURNED_BYTES = 16
+# Bytes for the notes in uns and for HDF5's own tables.
+_SLACK = 1 << 20
+# What tells a zarr store from any other folder.
+_ZARR_FILES = (".zgroup", "zarr.json", ".zattrs")
 
 
-class PartialResult:
-    """A folder ``.NAME.partial`` that holds the windows done so far.
-
-    Vectors go into a raw file at their final place, and the state file is replaced, whole, after them; so whenever the
-    process dies, the state speaks of windows that are on the disk.
-
-    Args:
-        out: The output file that this becomes.
-        run: What identifies the run; a folder of another run is refused.
-        shape: (n_obs, e) of the vectors.
+def check_key(key: str) -> None:
+    """Refuse a key that names no entry of its own.
 
     Raises:
-        ValueError: When the folder belongs to another run.
-        OSError: When it cannot be written.
+        ValueError: When it is empty, has a slash, or is ``.`` or ``..``.
     """
-
-    def __init__(self, out: str | os.PathLike[str], run: dict[str, object], shape: tuple[int, int]):
-        self.folder = folder_of(out)
-        self.folder.mkdir(exist_ok=True)
-        self.state = self._read(run)
-        path = self.folder / VECTORS
-        fresh = not path.exists() or path.stat().st_size != 4 * shape[0] * shape[1]
-        if fresh or self.state is None:
-            self.state = {"run": run, "windows": 0, "cells_empty": 0, "cells_at_context": 0}
-        self.vectors = np.memmap(path, dtype=np.float32, mode="w+" if fresh else "r+", shape=shape)
-
-    def _read(self, run):
-        path = self.folder / STATE
-        if not path.exists():
-            return None
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if state["run"] != run:
-            wrong = sorted(name for name in {*run, *state["run"]} if run.get(name) != state["run"].get(name))
-            raise ValueError(
-                f"{self.folder} holds the unfinished result of another run (different: {', '.join(wrong)}); repeat "
-                "that run's command to finish it, or pass --overwrite (overwrite=True) to drop it"
-            )
-        return state
-
-    @property
-    def windows(self) -> int:
-        """Number of windows that are done."""
-        return self.state["windows"]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Counts of odd cells so far, as :class:`Totals` takes them."""
-        return {name: self.state[name] for name in ("cells_empty", "cells_at_context")}
-
-    def genes(self) -> dict[int, list]:
-        """``{token: [sum, count]}`` as it was after the last window."""
-        path = self.folder / f"genes-{self.windows}.npz"
-        if not self.windows or not path.exists():
-            return {}
-        with np.load(path) as stored:
-            return {
-                int(token): [vector, int(count)]
-                for token, vector, count in zip(stored["tokens"], stored["sums"], stored["counts"])
-            }
-
-    def commit(self, window: tuple[int, int], vectors: np.ndarray, totals: Totals) -> None:
-        """Keep one window's vectors and what all windows so far add up to."""
-        self.vectors[slice(*window)] = vectors
-        self.vectors.flush()
-        done = self.windows + 1
-        if totals.genes is not None:
-            self._keep_genes(done, totals.genes)
-        self.state = {**self.state, **totals.counts, "windows": done}
-        replace_text(self.folder / STATE, json.dumps(self.state))
-        if totals.genes is not None:
-            (self.folder / f"genes-{done - 1}.npz").unlink(missing_ok=True)
-
-    def _keep_genes(self, done, genes):
-        tokens = np.array(sorted(genes), dtype=np.int64)
-        sums = np.array([genes[token][0] for token in tokens.tolist()])
-        counts = np.array([genes[token][1] for token in tokens.tolist()], dtype=np.int64)
-        np.savez(self.folder / f"genes-{done}.npz", tokens=tokens, sums=sums, counts=counts)
-
-    def drop(self) -> None:
-        """Delete the folder."""
-        remove(self.folder)
+    if not isinstance(key, str) or not key or "/" in key or key in (".", ".."):
+        raise ValueError(f"key_added (--key-added) is {key!r}; expected a name without slashes, such as X_tx1")
 
 
-def folder_of(out: str | os.PathLike[str]) -> Path:
-    """Folder that holds the unfinished result of ``out``."""
+def check_keys(where: str, found: Mapping[str, Any], keys: list[str], *, overwrite: bool = False) -> None:
+    """Refuse to replace what is not to be replaced.
+
+    Args:
+        where: The file or object, for messages.
+        found: What is at ``keys``, where anything is.
+        keys: Keys such as ``obsm/X_tx1`` that will be written. What embedding notes in ``uns`` replaces its own notes
+            of an earlier run and nothing else.
+        overwrite: Whether the others may be replaced.
+
+    Raises:
+        ValueError: When one is there that must stay.
+    """
+    foreign = [key for key in keys if key in found and key.startswith("uns/") and not _is_provenance(found[key])]
+    if foreign:
+        raise ValueError(
+            f"{where} already has {foreign[0]}, which is no note on embeddings and must stay; choose another "
+            "--key-added (key_added)"
+        )
+    existing = [key for key in keys if key in found and not key.startswith("uns/")]
+    if existing and not overwrite:
+        raise ValueError(
+            f"{where} already has {', '.join(existing)}; pass --overwrite (overwrite=True) or another --key-added "
+            "(key_added)"
+        )
+
+
+def _is_provenance(entry: Any) -> bool:
+    """Whether an entry of ``uns``, in memory or on the disk, is one that embedding wrote."""
+    return hasattr(entry, "keys") and "tahoe_distill" in entry
+
+
+def check_place(out: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Check that something can be written at ``out``.
+
+    Args:
+        out: Output file, or folder for zarr.
+        overwrite: Whether what is there may be replaced.
+
+    Raises:
+        ValueError: When it exists, is of another kind, or cannot be written.
+    """
     out = Path(out)
-    return out.with_name(f".{out.name}.partial")
-
-
-def check_output(
-    cells: Cells, out: str | os.PathLike[str], keys: list[str], *, needed: int, overwrite: bool = False
-) -> None:
-    """Check, before any long work, that ``out`` can be written.
-
-    Args:
-        cells: The input.
-        out: Output file.
-        keys: Keys such as ``obsm/X_tx1`` that will be written.
-        needed: Bytes that the vectors take.
-        overwrite: Whether existing files and keys may be replaced.
-
-    Raises:
-        ValueError: When the output exists, cannot be written, has another format, or there is too little space.
-    """
-    path, out = cells.path, Path(out)
-    _check_format(cells, out)
+    if out.is_dir() and not (out.suffix == ".zarr" and any((out / name).exists() for name in _ZARR_FILES)):
+        raise ValueError(f"{out} is a folder; expected the name of a file to write, such as {out / 'embedded.h5ad'}")
+    if out.is_file() and out.suffix == ".zarr":
+        raise ValueError(f"{out} is a file, while a zarr store is a folder; name another output")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists; pass --overwrite (overwrite=True) to replace it, or name another output")
     if not out.parent.is_dir():
         raise ValueError(f"{out.parent}: no such folder to write {out.name} into; create it first")
     if not os.access(out.parent, os.W_OK) or (out.exists() and not os.access(out, os.W_OK)):
         raise ValueError(f"{out} cannot be written (no permission); name an output in a folder of your own")
-    _check_keys(path, keys, overwrite)
-    # The partial vectors and the finished file stand side by side for a moment.
-    needed = stamp(path)[0] + 2 * needed
+
+
+def check_output(
+    cells: Cells, out: str | os.PathLike[str], keys: list[str], *, needed: int, overwrite: bool = False
+) -> None:
+    """Check, before any long work, that the input can be written to ``out`` with something in it.
+
+    Args:
+        cells: The input.
+        out: Output file, at a place that :func:`check_place` let pass.
+        keys: Keys such as ``obsm/X_tx1`` that will be written.
+        needed: Bytes that the vectors take.
+        overwrite: Whether existing keys may be replaced.
+
+    Raises:
+        ValueError: When the output has another format, a key is taken or lies behind a link, or there is too little
+            space.
+    """
+    path, out = cells.path, Path(out)
+    _check_format(cells, out)
+    _check_stored_keys(path, keys, overwrite)
+    # The partial vectors and the finished file stand side by side for a moment, and rows that were turned with them.
+    turned = _TURNED_BYTES * cells.width() * cells.n_obs if cells.storage == "csc" else 0
+    needed = stamp(path)[0] + 2 * needed + turned - stamp(folder_of(out))[0]
     free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise ValueError(
             f"{out.parent} has {free / 1e9:.2f} GB free, but the output needs up to {needed / 1e9:.2f} GB; free some "
             "space or name an output on another disk"
         )
+
+
+def _check_stored_keys(path, keys, overwrite):
+    with opened(path) as root:
+        if isinstance(root, h5py.Group):
+            _refuse_links(path, root, keys)
+        check_keys(str(path), {key: root[key] for key in keys if key in root}, keys, overwrite=overwrite)
+
+
+def _refuse_links(path, root, keys):
+    """Refuse to write through links, whose other end may be in another file."""
+    for name in dict.fromkeys(part for key in keys for part in (key.partition("/")[0], key)):
+        # Whether it leads anywhere or not, so membership says nothing.
+        link = root.get(name, h5py.HardLink(), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            to = f"{link.filename}:{link.path}" if isinstance(link, h5py.ExternalLink) else link.path
+            raise ValueError(
+                f"{path}: {name} is a link to {to}, and what is written there would go elsewhere; copy the cells into "
+                "a file of their own (anndata.read_h5ad(...).write_h5ad(...))"
+            )
 
 
 def _check_format(cells, out):
@@ -158,15 +154,6 @@ def _check_format(cells, out):
         raise ValueError(f"input {name} and output {out.name} must have one format; expected both .h5ad or both .zarr")
 
 
-def _check_keys(path, keys, overwrite):
-    with opened(path) as group:
-        existing = [key for key in keys if key in group]
-    if existing and not overwrite:
-        raise ValueError(
-            f"{path} already has {', '.join(existing)}; pass --overwrite or another --key-added (key_added)"
-        )
-
-
 def write_output(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -175,6 +162,7 @@ def write_output(
     vectors: np.ndarray,
     uns: dict[str, object],
     varm: np.ndarray | None = None,
+    obs: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write the input and the results to ``out``.
 
@@ -188,20 +176,32 @@ def write_output(
         vectors: (n_obs, e) float32 array, which may live on the disk.
         uns: Dict for ``uns[key]``.
         varm: (n_vars, d) gene embeddings, or ``None``.
+        obs: (n_obs,) columns by name.
+
+    Raises:
+        OSError: When the disk is full; the unfinished file is removed.
     """
-    out = Path(out)
-    growing = out.with_name(f".{out.name}.writing")
+    out, growing = Path(out), growing_of(out)
     remove(growing)
-    with open_cells(path) as cells:
-        cells.copy_to(growing)
-    if growing.is_dir():
-        _add_to_zarr(growing, key, vectors, uns, varm)
-    else:
-        _add_to_h5ad(growing, key, vectors, uns, varm)
-    _put_in_place(growing, out)
+    try:
+        with telling_space(out.parent, stamp(path)[0] + vectors.nbytes):
+            with open_cells(path) as cells:
+                cells.copy_to(growing)
+            if growing.is_file():
+                # HDF5 cannot close a file without room to grow, and says so at length. It cuts off what is too much.
+                more = vectors.nbytes + (0 if varm is None else varm.nbytes) + _SLACK
+                allocate(growing, growing.stat().st_size + more)
+            if growing.is_dir():
+                _add_to_zarr(growing, key, vectors, uns, varm, obs or {})
+            else:
+                _add_to_h5ad(growing, key, vectors, uns, varm, obs or {})
+            sync(growing)
+        _put_in_place(growing, out)
+    finally:
+        remove(growing)
 
 
-def _add_to_h5ad(growing, key, vectors, uns, varm):
+def _add_to_h5ad(growing, key, vectors, uns, varm, obs):
     with h5py.File(growing, "r+") as file:
         for name in ("obsm", "uns", "varm"):
             if name not in file:
@@ -215,21 +215,34 @@ def _add_to_h5ad(growing, key, vectors, uns, varm):
         write_elem(file["uns"], key, uns)
         if varm is not None:
             write_elem(file["varm"], key, varm)
+        _add_columns(file["obs"], obs)
 
 
-def _add_to_zarr(growing, key, vectors, uns, varm):
+def _add_to_zarr(growing, key, vectors, uns, varm, obs):
     import zarr
 
     consolidated = (growing / ".zmetadata").exists() or "consolidated_metadata" in _text(growing / "zarr.json")
     group = open_zarr(growing, "r+")
+    for name in ("obsm", "uns", "varm"):
+        if name not in group:
+            write_elem(group, name, {})
     write_elem(
         group["obsm"], key, np.asarray(vectors), dataset_kwargs={"chunks": (min(_STEP, len(vectors)), vectors.shape[1])}
     )
     write_elem(group["uns"], key, uns)
     if varm is not None:
         write_elem(group["varm"], key, varm)
+    _add_columns(group["obs"], obs)
     if consolidated:
         zarr.consolidate_metadata(str(growing))
+
+
+def _add_columns(table, columns):
+    """Add columns to a stored ``obs``, after those that are there."""
+    for name, values in columns.items():
+        write_elem(table, name, values)
+    there = [str(name) for name in table.attrs["column-order"]]
+    table.attrs["column-order"] = [*there, *(name for name in columns if name not in there)]
 
 
 def _text(path):
@@ -238,7 +251,7 @@ def _text(path):
 
 def _put_in_place(growing, out):
     if growing.is_dir() and out.exists():
-        old = out.with_name(f".{out.name}.old")
+        old = former_of(out)
         os.replace(out, old)
         os.replace(growing, out)
         remove(old)

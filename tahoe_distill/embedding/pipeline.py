@@ -3,7 +3,9 @@
 import contextlib
 import copy
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -49,7 +51,7 @@ def _encode_ahead(session, windows, stack):
         return _in_order(partial(pool.submit, _read_and_encode, cells), windows, 2)
     pool = _processes(stack, workers, _start_tokeniser, (session.processor, cells.tokens))
     packed = _in_order(
-        lambda window: pool.submit(_encode_in_worker, cells.source.rows(*window), window), windows, 2 * workers
+        lambda window: _submit(pool, _encode_in_worker, cells.source.rows(*window), window), windows, 2 * workers
     )
     return ((window, unpack(cells)) for window, cells in packed)
 
@@ -66,7 +68,8 @@ def _compute_ahead(session, encoded, places, stack, on_cells):
 
     def submit(numbered):
         number, (window, cells) = numbered
-        return pools[number % len(pools)].submit(_compute_in_worker, pack(cells), session.cells.drugs(*window))
+        pool = pools[number % len(pools)]
+        return _submit(pool, _compute_in_worker, pack(cells), session.cells.drugs(*window))
 
     for (_, (window, cells)), result in _in_order(submit, enumerate(encoded), 2 * len(pools)):
         if on_cells is not None:
@@ -103,6 +106,18 @@ def _processes(stack, count, initializer, arguments):
     return pool
 
 
+def _submit(pool, *work):
+    """Submit to a pool of processes, which starts one where it has too few.
+
+    It starts with Ctrl-C blocked, as it inherits that: a traceback of each worker's imports would follow otherwise.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return pool.submit(*work)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _read_and_encode(cells, window):
     with _naming(window):
         return cells.encode(*window)
@@ -135,8 +150,20 @@ def unpack(packed: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[Cell]:
 _worker: dict[str, Any] = {}
 
 
-def _start_tokeniser(processor, tokens):
+def _end_with_parent():
+    """Have this process end when its parent does, which may be killed without a word to its children."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    # Ctrl-C reaches the whole group; the parent decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _start_tokeniser(processor, tokens):
+    _end_with_parent()
     torch.set_num_threads(1)
     _worker.update(processor=processor, tokens=tokens)
 
@@ -147,8 +174,7 @@ def _encode_in_worker(matrix, window):
 
 
 def _start_engine(model, processor, options, place, threads):
-    # Ctrl-C reaches the whole group; the parent decides what to do about it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
     torch.set_num_threads(threads)
     _worker["engine"] = Engine(model, processor, options, device=torch.device(place), owned=True)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tahoe_distill.cells import Cells, GeneMatch, check_cells, match_genes, open
 from tahoe_distill.cells.drugs import cell_drugs
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding.backends import check_backend
 from tahoe_distill.embedding.engine import Engine
 from tahoe_distill.embedding.loading import ModelSource, at_size, is_path, load_student, weights_fingerprint
 from tahoe_distill.embedding.options import Options
@@ -31,6 +33,7 @@ def open_session(
     gene_key: str | None = None,
     symbols: Symbols | None = None,
     drug_key: str | None = None,
+    force: bool = False,
     turned: Path | None = None,
 ) -> Iterator["Session"]:
     """Open the cells, load the model; the cells are closed when the block ends.
@@ -43,6 +46,7 @@ def open_session(
         gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
         symbols: Table of gene symbols that overrides those of the model and of the package.
         drug_key: Column of ``obs`` with drug names, for a model with a drug token.
+        force: Take cells that have next to nothing to do with the vocabulary.
         turned: As :func:`tahoe_distill.cells.open_cells` takes it.
 
     Yields:
@@ -56,7 +60,8 @@ def open_session(
         student, processor = load_student(model)
         options = options or Options()
         student = at_size(student, options.dim)
-        matched = MatchedCells(source, processor, gene_key=gene_key, symbols=symbols, drug_key=drug_key)
+        names: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
+        matched = MatchedCells(source, processor, **names, force=force)
         name = str(model) if is_path(model) else None
         yield Session(student, processor, matched, options, name, chosen)
 
@@ -82,21 +87,29 @@ class Session:
     chosen: dict[str, str | None] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Look for all that may be wrong with cells and options, before any long work.
+        """Look for all that may be wrong with options and names, before any long work.
+
+        What the cells hold is for :func:`~tahoe_distill.embedding.doctor.check_cells_make_sense` to see.
 
         Raises:
             ValueError: With what was found and what to do.
+            ImportError: When the backend is not installed.
         """
+        check_backend(self.options.backend)
         if self.options.attentions is not None and self.model.set_encoder is not None:
             raise ValueError("attentions were asked for, and this model pays none (encoder: set); leave them out")
         self.options.blocks(self.model.config.num_hidden_layers)
         if self.options.genes or self.options.attentions is not None:
             self.cells.check_genes()
-        self.cells.check()
+        self.cells.check_names()
 
     def engine(self, device: torch.device) -> Engine:
         """The model made ready on a device; objects of the caller are not changed."""
         return Engine(self.model, self.processor, self.options, device=device, owned=self.name is not None)
+
+    def genes_read(self, lengths: np.ndarray) -> np.ndarray:
+        """(n,) genes that each vector is made of, from (n,) expressed ones: as many as the context allows."""
+        return np.minimum(lengths, self.processor.max_length - len(self.processor.special_tokens))
 
     def provenance(self) -> dict[str, object]:
         """What to note in ``uns`` to make the vectors again; no time, so that a rerun writes the same file."""
@@ -127,6 +140,7 @@ class MatchedCells:
         gene_key: As in :func:`open_session`.
         symbols: As in :func:`open_session`.
         drug_key: Column of ``obs`` with drug names, for a processor with a drug token.
+        force: Take genes whose names look foreign, as long as one is known.
     """
 
     def __init__(
@@ -137,8 +151,10 @@ class MatchedCells:
         gene_key: str | None = None,
         symbols: Symbols | None = None,
         drug_key: str | None = None,
+        force: bool = False,
     ):
         self.source = source
+        self.force = force
         self.processor = processor
         self.n_obs, self.n_vars = source.n_obs, source.n_vars
         self._gene_key, self._symbols, self._drug_key = gene_key, symbols, drug_key
@@ -151,7 +167,7 @@ class MatchedCells:
     @cached_property
     def tokens(self) -> np.ndarray:
         """(n_vars,) int64 token of each gene, -1 where unknown."""
-        return self.match.require().tokens
+        return self.match.require(self.force).tokens
 
     @cached_property
     def drug_ids(self) -> np.ndarray | None:
@@ -172,9 +188,16 @@ class MatchedCells:
         Raises:
             ValueError: When no gene is known, a value is no count, there are no cells, or drugs make no sense.
         """
-        _ = self.tokens
+        self.check_names()
         check_cells(self.source)
-        _ = self.drug_ids
+
+    def check_names(self) -> None:
+        """Match genes and drugs.
+
+        Raises:
+            ValueError: When no gene is known, or drugs make no sense.
+        """
+        _ = self.tokens, self.drug_ids
 
     def check_genes(self) -> None:
         """Refuse to write something for each gene of ``var`` where the genes are others.

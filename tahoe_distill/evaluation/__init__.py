@@ -1,6 +1,26 @@
-"""How good a student is: label transfer, fidelity to the teacher, drop-in swap, and the report of it all."""
+"""How good a student is: evaluators, baselines and controls, their record, and the report of it all."""
 
-from tahoe_distill.evaluation.label_transfer import Score, label_transfer, split_scores
-from tahoe_distill.evaluation.report import Report, evaluate
+from tahoe_distill.lazy import hand_out
 
-__all__ = ["Report", "Score", "evaluate", "label_transfer", "split_scores"]
+# Name -> module that defines it.
+_PUBLIC = {
+    "Bench": "tahoe_distill.evaluation.bench",
+    "Columns": "tahoe_distill.evaluation.bench",
+    "EVALUATORS": "tahoe_distill.evaluation.run",
+    "Evaluation": "tahoe_distill.evaluation.run",
+    "Evaluator": "tahoe_distill.evaluation.base",
+    "NotEvaluable": "tahoe_distill.evaluation.base",
+    "Reading": "tahoe_distill.evaluation.subjects",
+    "Scores": "tahoe_distill.evaluation.base",
+    "Subject": "tahoe_distill.evaluation.subjects",
+    "TeacherVectors": "tahoe_distill.evaluation.run",
+    "evaluate": "tahoe_distill.evaluation.run",
+    "judge": "tahoe_distill.evaluation.verdict",
+    "read_record": "tahoe_distill.evaluation.record",
+    "register_evaluator": "tahoe_distill.evaluation.base",
+    "to_record": "tahoe_distill.evaluation.record",
+    "write_record": "tahoe_distill.evaluation.record",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = hand_out(__name__, _PUBLIC)

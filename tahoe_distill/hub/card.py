@@ -4,14 +4,29 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
 from tahoe_distill.hub.comparison import verdict
-from tahoe_distill.hub.folder import CONFIG_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, is_number, read_record
-from tahoe_distill.models import Tx1Config, Tx1Model
+from tahoe_distill.hub.evaluation_card import (
+    evaluation_results,
+    evaluation_section,
+    figures_of,
+    read_evaluation,
+)
+from tahoe_distill.hub.folder import (
+    CONFIG_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    is_number,
+    read_record,
+)
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
@@ -35,18 +50,24 @@ processor = AutoProcessor.from_pretrained("{name}", trust_remote_code=True)
 adata.obsm["X_tx1"] = model.embed(processor, adata)
 ```
 
-`adata` is an AnnData of raw or log1p counts with Ensembl ids; the vectors are float32 and of length 1
-(`normalize=False` leaves them as they are). `model(**processor(adata))` gives gene embeddings too. Whole files:
-`tahoe-distill embed --model {name} --adata in.h5ad --out out.h5ad` (`pip install tahoe-distill`; with that package
-no remote code is needed).
+`adata` is an AnnData of raw or log1p counts. The model knows {genes}; ids and symbols that stand for them are
+found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
+`model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
+--out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
 
 ## Metrics
 
 {metrics}
 
+{chosen}
+
+## Evaluation
+
+{evaluation}
+
 ## Teacher and objectives
 
-Teacher: `{teacher}`, frozen.
+Teacher: `{teacher}`, frozen.{toy}
 
 {objectives}
 
@@ -57,6 +78,8 @@ Teacher: `{teacher}`, frozen.
 ## Hyperparameters
 
 {hyperparameters}
+
+{training}
 
 Every setting of the run is in `training_hyperparameters.json`.
 
@@ -89,6 +112,11 @@ Each version that was published is a commit of the repository, with its metrics 
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
 
+_TOYS = ("tx1-nano",)
+_TOY = (
+    " It is a toy: a small model of a few hundred blood cells and the genes that they express, made to try the whole "
+    "way in minutes. A student of it is one too."
+)
 _APACHE = "Apache License 2.0, the licence of the teacher's weights, from which these are derived."
 _UNKNOWN = (
     "The licence of the teacher's weights holds for these weights too, since they are derived from them. The records "
@@ -115,6 +143,10 @@ def card_of_folder(
         read_record(folder, METRICS_FILE),
         repo_id=repo_id,
         previous=previous,
+        genes=GeneVocab.from_file(Path(folder) / VOCAB_FILE).naming,
+        training=read_record(folder, TRAINING_FILE) if (Path(folder) / TRAINING_FILE).is_file() else None,
+        evaluation=read_evaluation(folder),
+        figures=figures_of(folder),
     )
 
 
@@ -125,6 +157,10 @@ def write_card(
     *,
     repo_id: str | None = None,
     previous: Mapping[str, Any] | None = None,
+    genes: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    figures: Sequence[str] = (),
 ) -> str:
     """The card's text.
 
@@ -134,17 +170,26 @@ def write_card(
         metrics: Metric name to value, as recorded.
         repo_id: Repository that the usage examples name; a placeholder without.
         previous: Metrics of the version published before.
+        genes: What its vocabulary calls genes, as :attr:`GeneVocab.naming` says it.
+        training: What ``training.json`` holds: time and hardware.
+        evaluation: What ``evaluation.json`` holds.
+        figures: Names of the evaluation's figures.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
-        metadata=_metadata(title, hyperparameters, metrics),
+        metadata=_metadata(title, hyperparameters, [*_results(metrics), *evaluation_results(evaluation)]),
         title=title,
         teacher=_teacher(hyperparameters) or "not recorded",
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
+        chosen=_chosen(hyperparameters),
+        genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
+        toy=_TOY if _teacher(hyperparameters) in _TOYS else "",
         objectives=_objectives(hyperparameters.get("model") or {}),
         data=_data(hyperparameters),
+        evaluation=evaluation_section(evaluation, figures),
+        training=_training(training),
         hyperparameters=_settings(hyperparameters),
         vocabulary=config.vocab_size,
         context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
@@ -162,7 +207,7 @@ def _has_apache_teacher(hyperparameters: Mapping[str, Any]) -> bool:
     return str(_teacher(hyperparameters) or "").startswith(_APACHE_TEACHERS)
 
 
-def _metadata(title: str, hyperparameters: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _metadata(title: str, hyperparameters: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
     """The YAML head, fences included: what the hub reads of a card, model-index metrics among it."""
     if _has_apache_teacher(hyperparameters):
         licence = {"license": "apache-2.0"}
@@ -178,7 +223,6 @@ def _metadata(title: str, hyperparameters: Mapping[str, Any], metrics: Mapping[s
     # Any other relative path with one slash would look like a repository too.
     if re.fullmatch(r"tahoebio/[\w.-]+", teacher):
         head["base_model"] = teacher
-    results = _results(metrics)
     if results:
         head["model-index"] = [{"name": title, "results": results}]
     return "---\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---\n"
@@ -266,7 +310,26 @@ def _data(hyperparameters: Mapping[str, Any]) -> str:
         for loader in loaders if isinstance(loaders, list) else [loaders]:
             label = f"{use} ({loader['label']})" if loader.get("label") else use
             rows.append((label, _code(loader.get("dataset") or {})))
-    return _table(("used for", "data set"), rows) if rows else "Not recorded."
+    table = _table(("used for", "data set"), rows) if rows else "Not recorded."
+    known = ((hyperparameters.get("variables") or {}).get("cells") or {}).items()
+    facts = [f"- {use}: {found['cells']:,} cells of {', '.join(found['files'])}" for use, found in known]
+    return "\n".join([table, *(["", *facts] if facts else [])])
+
+
+def _chosen(hyperparameters: Mapping[str, Any]) -> str:
+    """What was decided by the evaluation cells, whose numbers then flatter."""
+    callbacks = hyperparameters.get("callbacks") or {}
+    best = (callbacks.get("hf_student") or {}).get("best")
+    stopper = (callbacks.get("early_stopper") or {}).get("monitor")
+    reasons = [f"the student of the best {_name(best)} was kept"] if best else []
+    reasons += [f"training was stopped by {stopper}"] if stopper else []
+    if not reasons:
+        return "Measured on the evaluation cells named under Data; this run decided nothing by them."
+    return f"Measured on the evaluation cells named under Data, by which {' and '.join(reasons)}: the numbers flatter."
+
+
+def _name(best: Any) -> str:
+    return f"`{best.get('metric') if isinstance(best, dict) else best}`"
 
 
 def _settings(hyperparameters: Mapping[str, Any]) -> str:
@@ -276,6 +339,16 @@ def _settings(hyperparameters: Mapping[str, Any]) -> str:
     student = (hyperparameters.get("model") or {}).get("student")
     rows += [("student", _code(student))] if student else []
     return _table(("setting", "value"), rows) if rows else "Not recorded."
+
+
+def _training(training: Mapping[str, Any] | None) -> str:
+    if training is None:
+        return "How long it was trained, and on what, was not recorded."
+    hours, rest = divmod(round(training["seconds"]), 3600)
+    return (
+        f"Trained for {hours} h {rest // 60:02d} min ({training['batches']:,} batches) by {training['processes']} "
+        f"processes on {training['hardware']}."
+    )
 
 
 def _number(value: object) -> str:

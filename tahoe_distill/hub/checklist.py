@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors import SafetensorError, safe_open
 
+import tahoe_distill.models as models_package
 from tahoe_distill.hub.card import card_of_folder
+from tahoe_distill.hub.evaluation_card import evaluation_results, read_evaluation
 from tahoe_distill.hub.folder import (
     CARD_FILE,
     CODE_FILES,
@@ -26,6 +29,11 @@ from tahoe_distill.hub.folder import (
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 
 _SECRET_KEY = re.compile(r"(^|_)(token|api_key|apikey|password|secret|access_key)$", re.IGNORECASE)
+# Whatever the setting is called: a name and password before a host, a signed address, and tokens by their prefix.
+_SECRET_TEXT = re.compile(
+    r"://[^/\s:@]*:[^/\s@]+@|[?&](X-Amz-Signature|X-Goog-Signature|sig|token|access_token)=[^&\s]"
+    r"|\b(hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|AKIA[A-Z0-9]{16}|sk-[\w-]{20,}|xox[abp]-[\w-]{10,})"
+)
 
 
 class IncompleteFolderError(ValueError):
@@ -70,6 +78,22 @@ def _check_card(folder: Path) -> None:
         found = "a file without a YAML head" if text else "nothing"
         raise ValueError(f"expected a model card {CARD_FILE}, found {found}; write it with card_of_folder")
     card_of_folder(folder)
+    evaluated = [metric for result in evaluation_results(read_evaluation(folder)) for metric in result["metrics"]]
+    known = {**read_record(folder, METRICS_FILE), **{metric["name"]: metric["value"] for metric in evaluated}}
+    _check_same_metrics(text, known)
+
+
+def _check_same_metrics(card: str, metrics: dict[str, Any]) -> None:
+    """Refuse a card with other numbers than the record: whichever was changed, one of the two would be wrong."""
+    head = yaml.safe_load(card.split("---\n")[1])
+    results = [result for index in head.get("model-index") or () for result in index["results"]]
+    for told in (metric for result in results for metric in result["metrics"]):
+        if told["name"] not in metrics or metrics[told["name"]] != told["value"]:
+            raise ValueError(
+                f"{CARD_FILE} says {told['name']} = {told['value']}, the record beside it says "
+                f"{metrics.get(told['name'], 'nothing of it')}; one of them was changed after the export: put back "
+                "what the run measured, or write the card anew with card_of_folder"
+            )
 
 
 def _check_hyperparameters(folder: Path) -> None:
@@ -138,6 +162,13 @@ def _check_code(folder: Path) -> None:
     missing = [name for name in CODE_FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing, without which nobody can load the model; export it again")
+    own = Path(models_package.__file__).parent
+    changed = [name for name in CODE_FILES if (folder / name).read_bytes() != (own / name).read_bytes()]
+    if changed:
+        raise ValueError(
+            f"{', '.join(changed)}: not what this package exports, byte for byte; whoever loads the model runs that "
+            "code, so export the student again, or copy the files from tahoe_distill/models/ of the version you trust"
+        )
     if "AutoModel" not in read_record(folder, CONFIG_FILE).get("auto_map", {}):
         raise ValueError(f"{CONFIG_FILE} has no auto_map for AutoModel; export the model again")
 
@@ -151,6 +182,9 @@ def _check_strays(folder: Path) -> None:
 def _check_secrets(folder: Path) -> None:
     """Settings that look like credentials would be published with the rest."""
     found = sorted(_secrets(read_record(folder, HYPERPARAMETERS_FILE)))
+    card = folder / CARD_FILE
+    if card.is_file() and (seen := _SECRET_TEXT.search(card.read_text(encoding="utf-8"))) and not found:
+        raise ValueError(f"{CARD_FILE} seems to hold credentials ({seen[0][:6]}…); remove them there")
     if found:
         raise ValueError(
             f"{HYPERPARAMETERS_FILE} seems to hold credentials at {', '.join(found)}; remove them there, and give them "
@@ -162,7 +196,7 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         place = f"{path}.{key}" if path else str(key)
-        if isinstance(item, str) and item and _SECRET_KEY.search(str(key)):
+        if isinstance(item, str) and item and (_SECRET_KEY.search(str(key)) or _SECRET_TEXT.search(item)):
             yield place
         yield from _secrets(item, place)
 

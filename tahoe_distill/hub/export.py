@@ -29,7 +29,10 @@ TOLERANCE = 1e-5
 # Runs in a fresh interpreter, away from this package's folder: the exported code has to stand by itself. It loads all
 # that a user loads, and takes the way from counts too.
 _READER = """
-import sys
+import signal, sys
+# What a scheduler tells all processes of a run is for the run to hear.
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, signal.SIG_IGN)
 import anndata, numpy as np, torch
 from transformers import AutoModel, AutoProcessor
 torch.set_num_threads(1)

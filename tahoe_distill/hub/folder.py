@@ -18,11 +18,22 @@ CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
+CONFIDENCE_FILE = "confidence.json"
+# What `tahoe-distill evaluate` found of this model: its record and its table of cells.
+EVALUATION_FILES = ("evaluation.json", "evaluation_cells.csv.gz")
+
+# What the run took, by when and on what; never the same twice, so beside the settings and not among them.
+TRAINING_FILE = "training.json"
+# Where the hub looks for results of benchmarks.
+RESULTS_FOLDER = ".eval_results"
 
 # With the weights and the golden vectors, what every export has; then what a training run adds.
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
-OPTIONAL_FILES = (GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, ".gitattributes", "LICENSE", "NOTICE")
+OPTIONAL_FILES = (
+    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
+    *(".gitattributes", "LICENSE", "NOTICE"),
+)
 # Lists of versions that earlier pushes wrote; the history of a repository has them.
 FORMER_FILES = ("versions.json",)
 
@@ -44,8 +55,12 @@ def strays(folder: str | os.PathLike[str]) -> list[str]:
     return sorted(
         path.name + ("/" if path.is_dir() else "")
         for path in Path(folder).iterdir()
-        if path.is_dir() or not _belongs(path.name)
+        if not (_is_results(path) if path.is_dir() else _belongs(path.name))
     )
+
+
+def _is_results(folder: Path) -> bool:
+    return folder.name == RESULTS_FOLDER and all(path.suffix == ".yaml" and path.is_file() for path in folder.iterdir())
 
 
 def _belongs(name: str) -> bool:

@@ -2,17 +2,20 @@
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo, HfApi, get_token
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
 from tahoe_distill.hub.checklist import require_complete
 from tahoe_distill.hub.comparison import NotBetterError, find_metric, read_published, require_better
+from tahoe_distill.hub.evaluated import Judge, evaluation_files, is_judged, link_files
 from tahoe_distill.hub.export import (
     Golden,
     GoldenMismatchError,
@@ -25,6 +28,7 @@ from tahoe_distill.hub.export import (
 from tahoe_distill.hub.folder import (
     ANY_WEIGHTS,
     CARD_FILE,
+    EVALUATION_FILES,
     FORMER_FILES,
     GOLDEN_FILE,
     HYPERPARAMETERS_FILE,
@@ -36,6 +40,7 @@ from tahoe_distill.models import Tx1Model
 
 log = logging.getLogger(__name__)
 
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = {"repo_id": str, "private": bool, "only_if_better": str, "mode": str}
 
 
@@ -58,6 +63,8 @@ def push_folder(
     mode: str | None = None,
     private: bool = False,
     dry_run: bool = False,
+    evaluation: str | os.PathLike[str] | None = None,
+    judge: Judge | None = None,
 ) -> PushReport:
     """Publish a model folder on the hub that ``HF_ENDPOINT`` names.
 
@@ -69,6 +76,9 @@ def push_folder(
             itself says.
         private: Create the repository as a private one.
         dry_run: Check and compare, upload nothing.
+        evaluation: What `tahoe-distill evaluate --out` wrote of this student, to be published beside it.
+        judge: What decides by the evaluations that the folder and the published version carry; where it cannot, their
+            metrics do.
 
     Returns:
         A :class:`PushReport`.
@@ -77,23 +87,37 @@ def push_folder(
         IncompleteFolderError: When the folder fails the checklist.
         NotBetterError: When the published version is as good or better.
         GoldenMismatchError: When the folder, or the revision just published, does not give the golden vectors.
-        ValueError: When the metric, or which of its values are better, is unknown, or ``private`` is asked of a public
-            repository.
+        PermissionError: When nobody is signed in.
+        ValueError: When ``repo_id`` is no name of a repository; when the metric, or which of its values are better, is
+            unknown; when ``evaluation`` is none; when ``private`` is asked of a public repository.
         OSError: When the hub cannot be reached or refuses.
     """
-    _check_condition(only_if_better, mode, "push")
     folder, api = Path(folder), HfApi()
+    evaluated = evaluation_files(folder, evaluation)
+    judge = judge if evaluated and only_if_better else None
+    if judge is None:
+        _check_condition(only_if_better, mode, "push")
+    check_repository(repo_id, "push")
     require_complete(folder)
+    if not dry_run and get_token() is None:
+        raise PermissionError(
+            "nobody is signed in to the hub: run `hf auth login`, or set HF_TOKEN to a token that may write"
+        )
     metrics = read_record(folder, METRICS_FILE)
-    if only_if_better is not None:
+    if only_if_better is not None and judge is None:
         find_metric(metrics, only_if_better, f"{folder / METRICS_FILE}")
     published = read_published(api, repo_id)
     if published.sha and private and not published.private:
         raise ValueError(f"{repo_id} exists and is public, but a private push was asked for; choose another repository")
     if published.has_model and only_if_better is not None:
-        require_better(metrics, published.metrics, only_if_better, mode=mode)
+        judged = judge is not None and is_judged(
+            judge, only_if_better, evaluated, published=(api, repo_id, published.sha)
+        )
+        if not judged:
+            require_better(metrics, published.metrics, only_if_better, mode=mode)
     golden = _golden(folder)
     with tempfile.TemporaryDirectory() as scratch:
+        link_files(evaluated, Path(scratch))
         _stage(folder, Path(scratch), repo_id, previous=published.metrics, golden=golden)
         files = tuple(sorted(path.name for path in Path(scratch).iterdir()))
         if dry_run:
@@ -128,8 +152,31 @@ def check_push_settings(settings: Mapping[str, Any], where: str) -> dict[str, An
             raise ValueError(f"{where}.{name}: expected a {_SETTINGS[name].__name__}, found {value!r}")
     if not settings.get("repo_id"):
         raise ValueError(f"{where}.repo_id is missing; expected the repository to publish to, such as name/student")
+    check_repository(settings["repo_id"], f"{where}.repo_id")
     _check_condition(settings.get("only_if_better"), settings.get("mode"), where)
     return settings
+
+
+def check_repository(repo_id: str, where: str) -> None:
+    """Refuse what is no name of a repository.
+
+    Args:
+        repo_id: ``owner/name``.
+        where: What the user calls it, for the message.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    reason = "an address, or no owner and name"
+    try:
+        validate_repo_id(repo_id)
+        if _REPOSITORY.fullmatch(repo_id):
+            return
+    except HFValidationError as error:
+        reason = str(error).rstrip(".")
+    raise ValueError(
+        f"{where}: {repo_id!r} is no repository ({reason}); expected owner/name, such as my-lab/tx1-student"
+    )
 
 
 def _check_condition(only_if_better: str | None, mode: str | None, where: str) -> None:
@@ -180,11 +227,21 @@ def _golden(folder: Path) -> Golden:
     return golden
 
 
+def _link(path: Path, place: Path) -> None:
+    """A link to a file; a folder of links to its files, since an upload does not follow a link to a folder."""
+    if not path.is_dir():
+        os.symlink(path.resolve(), place)
+        return
+    place.mkdir()
+    for inner in path.iterdir():
+        os.symlink(inner.resolve(), place / inner.name)
+
+
 def _stage(folder: Path, stage: Path, repo_id: str, *, previous: Mapping[str, Any], golden: Golden) -> None:
     """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the two that a push writes."""
     for path in folder.iterdir():
-        if path.name not in (GOLDEN_FILE, CARD_FILE, *FORMER_FILES):
-            os.symlink(path.resolve(), stage / path.name)
+        if path.name not in (GOLDEN_FILE, CARD_FILE, *EVALUATION_FILES, *FORMER_FILES):
+            _link(path, stage / path.name)
     (stage / GOLDEN_FILE).write_text(golden_text(golden), encoding="utf-8")
     (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, previous), encoding="utf-8")
 
@@ -194,7 +251,11 @@ def _card(folder: Path, stage: Path, repo_id: str, previous: Mapping[str, Any]) 
     text = (folder / CARD_FILE).read_text(encoding="utf-8")
     if text == card_of_folder(folder):
         return card_of_folder(stage, repo_id, previous)
-    log.warning("%s was edited by hand: it is published as it is, with the repository's name filled in", CARD_FILE)
+    log.warning(
+        "%s is not what the folder's records give (it was edited, or they were): it is published as it is, with the "
+        "repository's name filled in",
+        CARD_FILE,
+    )
     return text.replace(PLACEHOLDER, repo_id)
 
 
@@ -207,8 +268,9 @@ def _upload(api: HfApi, stage: str, repo_id: str, *, private: bool, parent: str 
         folder_path=str(stage),
         commit_message=f"Publish the student of {run or 'a run'}",
         commit_description="\n".join(f"{name}: {value}" for name, value in sorted(metrics.items())),
-        # Weights of an earlier version under other names would be loaded in place of the new ones.
-        delete_patterns=[*ANY_WEIGHTS, *FORMER_FILES] if parent else None,
+        # Weights of an earlier version under other names would be loaded in place of the new ones; its evaluation would
+        # be taken for theirs.
+        delete_patterns=[*ANY_WEIGHTS, *EVALUATION_FILES, *FORMER_FILES] if parent else None,
         parent_commit=parent,
     )
 

@@ -14,6 +14,7 @@ from tahoe_distill.metrics.embeddings import (
     centered_cosine,
     knn_overlap,
     mean_cosine,
+    shared_neighbors,
 )
 from tahoe_distill.metrics.expression import MaskedExpressionMSE, MaskedSpearman
 from tahoe_distill.metrics.registry import METRICS, READS, build_metrics, direction, is_better, register_metric
@@ -35,4 +36,5 @@ __all__ = [
     "knn_overlap",
     "mean_cosine",
     "register_metric",
+    "shared_neighbors",
 ]

@@ -58,21 +58,45 @@ def knn_overlap(student: Tensor, teacher: Tensor, k: int = 10) -> Tensor:
     Raises:
         ValueError: When the numbers of cells differ.
     """
-    check_cells(student, teacher)
-    student, teacher = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
     k = min(k, len(teacher) - 1)
+    shared = shared_neighbors(student, teacher, k)
+    return shared.sum().to(teacher.dtype) / max(k * len(teacher), 1)
+
+
+def shared_neighbors(student: Tensor, teacher: Tensor, k: int, *, index: Tensor | None = None) -> Tensor:
+    """How many of the teacher's ``k`` nearest neighbours of each cell are the student's too: (C,) int64.
+
+    Args:
+        student: (C, Es) student's vectors.
+        teacher: (C, Et) teacher's vectors of the same cells.
+        k: Neighbours of a cell, by cosine similarity; at most as many as there are.
+        index: (M, E) vectors to find both models' neighbours among, in a space that they share, such as an atlas of the
+            teacher's. Left out, a model's neighbours are among its own vectors of the other cells.
+
+    Raises:
+        ValueError: When the numbers of cells differ.
+    """
+    check_cells(student, teacher)
+    k = min(k, len(teacher) - 1 if index is None else len(index))
+    shared = torch.zeros(len(teacher), dtype=torch.int64, device=teacher.device)
     if k < 1:
-        return teacher.new_zeros(())
-    shared = torch.zeros((), dtype=torch.int64, device=teacher.device)
+        return shared
+    queries = [F.normalize(x, dim=-1) for x in (student, teacher)]
+    unit = None if index is None else F.normalize(index, dim=-1)
     # In chunks, as all cells against all would not fit.
     for start in range(0, len(teacher), _CHUNK):
-        s, t = (_nearest(x, start, min(start + _CHUNK, len(x)), k) for x in (student, teacher))
-        shared += (s.unsqueeze(2) == t.unsqueeze(1)).sum()
-    return shared.to(teacher.dtype) / (k * len(teacher))
+        s, t = (_nearest(x, start, min(start + _CHUNK, len(x)), k, unit) for x in queries)
+        shared[start : start + _CHUNK] = (s.unsqueeze(2) == t.unsqueeze(1)).sum(dim=(1, 2))
+    return shared
 
 
-def _nearest(unit: Tensor, start: int, stop: int, k: int) -> Tensor:
-    """Numbers (stop - start, k) of the cells nearest to cells ``start … stop`` of ``unit`` (C, E), itself left out."""
+def _nearest(unit: Tensor, start: int, stop: int, k: int, index: Tensor | None) -> Tensor:
+    """Numbers (stop - start, k) of the vectors of ``index`` nearest to cells ``start … stop`` of ``unit`` (C, E).
+
+    Without an index they are found among ``unit``, itself left out.
+    """
+    if index is not None:
+        return (unit[start:stop] @ index.T).topk(k, dim=-1).indices
     similarity = unit[start:stop] @ unit.T
     similarity.diagonal(offset=start).fill_(-torch.inf)
     return similarity.topk(k, dim=-1).indices

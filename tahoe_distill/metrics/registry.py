@@ -16,8 +16,6 @@ READS = {
 }
 MODES = ("max", "min")
 
-# Numbers of the evaluation report that no metric over batches computes: shares of cells labelled right, and speed.
-_SCORES = dict.fromkeys(("accuracy", "macro_f1", "swap_macro_f1", "macro_f1_kept", "cells_per_second"), "max")
 _TOTAL, _TERM = "loss", "_loss"
 
 
@@ -27,9 +25,9 @@ def _check_class(cls: type, origin: str) -> str:
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not name:
         raise ValueError(f"{origin} has no name: set the class attribute name")
-    if "/" in name or name in _SCORES or name == _TOTAL or name.endswith(_TERM):
+    if "/" in name or name == _TOTAL or name.endswith(_TERM):
         raise ValueError(
-            f"{origin} cannot be called {name!r}: evaluations, loss terms and scores have such names; choose one "
+            f"{origin} cannot be called {name!r}: evaluations and loss terms have such names; choose one "
             f"without a slash that does not end with {_TERM}"
         )
     if not isinstance(cls.higher_is_better, bool):
@@ -84,7 +82,7 @@ def direction(name: str, mode: str | None = None, *, where: str = "metric") -> s
     """Whether more or less of a reported number is better.
 
     Args:
-        name: As it is reported: ``eval/centered_cosine``, ``eval/cosine_loss``, ``student_macro_f1``; what stands
+        name: As it is reported: ``eval/centered_cosine``, ``eval/cosine_loss``; what stands
             before the last slash does not count.
         mode: ``max`` or ``min`` where the user has said it, which holds for any number.
         where: What the user calls the setting, for the message.
@@ -100,14 +98,11 @@ def direction(name: str, mode: str | None = None, *, where: str = "metric") -> s
             raise ValueError(f"{where}: mode must be max or min; found {mode!r}")
         return mode
     last = name.rpartition("/")[2]
-    score = last.removeprefix("student_").removeprefix("teacher_")
-    if score in _SCORES:
-        return _SCORES[score]
     if last in METRICS.names():
         return _mode(METRICS.find(last))
     if last == _TOTAL or last.endswith(_TERM):
         return _mode(LossTerm)
-    known = {*METRICS.names(), *_SCORES, _TOTAL, f"<objective>{_TERM}"}
+    known = {*METRICS.names(), _TOTAL, f"<objective>{_TERM}"}
     raise ValueError(
         f"{where}: {unknown('metric', last, known)}. Register it (docs/training.md, Metrics), or say which values of "
         f"{name} are better with mode: max or min"

@@ -142,7 +142,11 @@ class Tx1ChemEncoder(nn.Module):
 
     def __init__(self, config: Tx1Config):
         super().__init__()
-        assert config.num_drugs and config.drug_fingerprint_dim, "the configuration sees to it"
+        if config.num_drugs is None or config.drug_fingerprint_dim is None:
+            raise ValueError(
+                f"a drug token needs num_drugs and drug_fingerprint_dim; found {config.num_drugs} and "
+                f"{config.drug_fingerprint_dim}"
+            )
         self.embedding = nn.Embedding(config.num_drugs, config.drug_fingerprint_dim, padding_idx=0)
         self.fc = nn.Linear(config.drug_fingerprint_dim, config.hidden_size)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -513,11 +517,13 @@ class Tx1Model(Tx1PreTrainedModel):
             (n_obs, E) float32 cell embeddings.
 
         Raises:
-            ValueError: When no gene is known, or a count is negative, NaN or infinite.
+            ValueError: When the processor contradicts the model, no gene is known, or a count is negative, NaN or
+                infinite.
 
         Examples:
             >>> adata.obsm["X_tx1"] = model.embed(processor, adata)  # doctest: +SKIP
         """
+        processor.check_model(self.config)
         matrix, tokens, drugs = processor.read(adata, layer=layer, gene_key=gene_key, drug_key=drug_key)
         size = GPU_WINDOW if self.device.type == "cuda" else CPU_WINDOW
         vectors = np.empty((adata.n_obs, self.config.embedding_size), dtype=np.float32)

@@ -5,6 +5,8 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,13 +62,19 @@ class GeneVocab:
             ValueError: When the file is not a JSON object of token to number.
         """
         tokens = _read_json_object(path)
-        bad = [token for token, number in tokens.items() if not isinstance(number, int) or number < 0]
+        bad = [token for token, number in tokens.items() if type(number) is not int or number < 0]
         if bad:
             raise ValueError(
                 f"{path}: expected a number from 0 for each token, found {tokens[bad[0]]!r} for {bad[0]!r}"
             )
-        symbols = os.path.join(os.path.dirname(path), SYMBOLS_FILE)
-        return cls(tokens, _read_json_object(symbols) if os.path.isfile(symbols) else None)
+        beside = os.path.join(os.path.dirname(path), SYMBOLS_FILE)
+        symbols = _read_json_object(beside) if os.path.isfile(beside) else {}
+        bad = [name for name, gene in symbols.items() if not isinstance(gene, str)]
+        if bad:
+            raise ValueError(
+                f"{beside}: expected an Ensembl id for each symbol, found {symbols[bad[0]]!r} for {bad[0]!r}"
+            )
+        return cls(tokens, symbols)
 
     def save(self, folder: str | os.PathLike[str]) -> list[str]:
         """Write ``vocab.json`` (and the symbols) into ``folder``; return the paths."""
@@ -85,6 +93,14 @@ class GeneVocab:
 
     def __getitem__(self, token: str) -> int:
         return self.tokens[token]
+
+    @property
+    def naming(self) -> str:
+        """What its genes are called, with an example, such as ``human Ensembl ids such as ENSG00000141510``."""
+        genes = [token for token in self.tokens if not token.startswith("<")]
+        ids = sum(gene.startswith("ENSG") for gene in genes)
+        kind = "human Ensembl ids" if 2 * ids >= len(genes) else "gene symbols"
+        return f"{kind} such as {genes[0]}" if genes else "genes, of which it has none"
 
     def gene_tokens(self, names: Iterable[Any]) -> np.ndarray:
         """Numbers of ``names`` as int64, -1 where unknown; see :meth:`find_genes`."""
@@ -121,7 +137,8 @@ class GeneVocab:
             for gene in (candidate, candidate.partition(".")[0]):
                 if gene in self._genes:
                     return gene, False
-        for candidate in dict.fromkeys((name, bare, capitals.get(bare, bare))):
+        plain = bare.upper().partition(".")[0] if bare.upper().startswith("ENSG") else bare
+        for candidate in dict.fromkeys((name, bare, capitals.get(bare, bare), plain)):
             if candidate in self._genes:
                 return candidate, False
             if self.symbols.get(candidate) in self._genes:
@@ -385,6 +402,9 @@ class Tx1Processor(FeatureExtractionMixin):
         mask_value: Expression value of masked genes.
         use_chem_token: Put ``<drug>`` after ``<cls>``.
         drug_to_id: Drug name to number, for ``use_chem_token``.
+
+    Raises:
+        ValueError: When a setting is of another kind or out of its range; the message names it.
     """
 
     model_input_names = ["gene_ids", "expression_bins", "attention_mask"]
@@ -417,12 +437,61 @@ class Tx1Processor(FeatureExtractionMixin):
         self.mask_value = mask_value
         self.use_chem_token = use_chem_token
         self.drug_to_id = drug_to_id
-        if use_chem_token and vocab is not None and "<drug>" not in vocab:
+        self._check()
+
+    def _check(self):
+        for name, least in (("max_length", 3 if self.use_chem_token else 2), ("num_bins", 3)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} of the processor must be a whole number from {least}, found {value!r}")
+        for name in ("right_binning", "do_binning", "log_transform", "use_chem_token"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} of the processor must be true or false, found {getattr(self, name)!r}")
+        for name in ("target_sum", "pad_value", "mask_value"):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(f"{name} of the processor must be a number, found {getattr(self, name)!r}")
+        if self.use_chem_token and self.vocab is not None and "<drug>" not in self.vocab:
             raise ValueError("use_chem_token is set, but the vocabulary has no <drug> token")
+
+    def check_model(self, config: Any) -> None:
+        """Refuse a model whose inputs are others than this processor makes.
+
+        Args:
+            config: The model's :class:`Tx1Config`, or its values as attributes; those that it lacks are not compared.
+
+        Raises:
+            ValueError: When bins, padding, context, vocabulary or drug token differ; the message has both values.
+        """
+        rows, tokens = getattr(config, "vocab_size", len(self.vocab)), len(self.vocab)
+        if rows != tokens:
+            raise ValueError(
+                f"the vocabulary has {tokens} tokens, but the gene table of the model has {rows} rows; vocab.json and "
+                "model.safetensors come from different models"
+            )
+        made = {"pad_value": self.pad_value, "pad_token_id": self.vocab["<pad>"], "cls_token_id": self.vocab["<cls>"]}
+        made |= {"num_bins": self.num_bins} if self.do_binning else {}
+        wrong = [
+            f"{name} {value} against {getattr(config, name)}"
+            for name, value in made.items()
+            if getattr(config, name, value) != value
+        ]
+        context = getattr(config, "context_length", self.max_length)
+        wrong += [f"max_length {self.max_length} against a context_length of {context}"] * (self.max_length > context)
+        if hasattr(config, "num_drugs") and bool(config.num_drugs) != self.use_chem_token:
+            wrong.append(f"use_chem_token {self.use_chem_token} against num_drugs {config.num_drugs}")
+        if wrong:
+            raise ValueError(
+                f"the processor contradicts the model: {', '.join(wrong)}; preprocessor_config.json and config.json "
+                "come from different models, or one was edited. Export or download them again"
+            )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> "Tx1Processor":
-        """Read ``preprocessor_config.json`` and ``vocab.json`` of a model folder or hub repository."""
+        """Read ``preprocessor_config.json`` and ``vocab.json`` of a model folder or hub repository.
+
+        Raises:
+            ValueError: When they are damaged, or contradict the model's ``config.json``.
+        """
         where = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -432,9 +501,24 @@ class Tx1Processor(FeatureExtractionMixin):
         vocab_path = cached_file(pretrained_model_name_or_path, VOCAB_FILE, **where)
         # Fetched for its side effect: GeneVocab.from_file looks for the symbols beside the vocabulary.
         cached_file(pretrained_model_name_or_path, SYMBOLS_FILE, _raise_exceptions_for_missing_entries=False, **where)
+        if not isinstance(settings, dict):
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: preprocessor_config.json must be a JSON object of settings, found a "
+                f"{type(settings).__name__}"
+            )
         for name in ("feature_extractor_type", "processor_class", "auto_map"):
             settings.pop(name, None)
-        return cls(vocab=GeneVocab.from_file(vocab_path), **settings)
+        processor = cls(vocab=GeneVocab.from_file(vocab_path), **settings)
+        config = cached_file(
+            pretrained_model_name_or_path, "config.json", _raise_exceptions_for_missing_entries=False, **where
+        )
+        model = _read_json_object(config) if config else {}
+        if model.get("model_type") == "tx1":
+            try:
+                processor.check_model(SimpleNamespace(**model))
+            except ValueError as error:
+                raise ValueError(f"{pretrained_model_name_or_path}: {error}") from error
+        return processor
 
     def to_dict(self) -> dict[str, Any]:
         """Settings without the vocabulary, which has its own file."""
@@ -564,9 +648,9 @@ class Tx1Processor(FeatureExtractionMixin):
         if not (tokens >= 0).any():
             example = ", ".join(map(str, list(adata.var_names)[:3]))
             raise ValueError(
-                f"none of the {len(tokens)} genes is in the vocabulary (var_names start with {example}); expected "
-                "human Ensembl ids such as ENSG00000141510, or symbols such as TP53, in var_names or in a column named "
-                "with gene_key"
+                f"none of the {len(tokens)} genes is in the vocabulary (var_names start with {example}); this model "
+                f"knows its genes as {self.vocab.naming}: expected such names, or symbols and ids that its table has, "
+                "in var_names or in a column named with gene_key"
             )
         return tokens
 

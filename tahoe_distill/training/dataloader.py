@@ -1,9 +1,11 @@
 """llm-foundry's way to cells: the ``tahoe_mds`` section of a YAML to a composer DataSpec."""
 
 import inspect
+import json
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from composer.core.data_spec import DataSpec
@@ -14,9 +16,11 @@ from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
 from tahoe_distill.data.batch import count_cells
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.shards.dataset import CellDataset
+from tahoe_distill.data.shards.writer import METADATA_FILE
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
 from tahoe_distill.naming import check_keys
 from tahoe_distill.settings import plain
+from tahoe_distill.training.resume.interruption import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,7 @@ def build_tahoe_mds_dataloader(
             other settings than these.
         ShardError: When shards are missing or damaged.
     """
-    check_keys(unknown, _LOADER, "train_loader")
+    check_keys(unknown, _LOADER, "tahoe_mds")
     if unexp_padding is not None:
         collator = {"unexp_padding": unexp_padding, **plain(collator)}
     cells, collate = read_sections(dataset, collator, device_batch_size, vocab=vocab, cache=cache)
@@ -94,9 +98,50 @@ def build_tahoe_mds_dataloader(
         drop_last=drop_last,
         pin_memory=pin_memory,
         timeout=timeout if num_workers else 0,
+        worker_init_fn=leave_signals_to_parent,
         **workers,
     )
     return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells)
+
+
+def check_loader(section: Mapping[str, Any], where: str) -> None:
+    """Refuse what a loader's section of a YAML cannot say, by the section's own name.
+
+    Args:
+        section: The section, with the keys of :func:`build_tahoe_mds_dataloader`.
+        where: Its name, such as ``eval_loader``.
+
+    Raises:
+        ValueError: For an unknown key at any level, with the closest known one; for one that is missing.
+    """
+    check_keys({key: None for key in section if key not in ("name", "label")}, _LOADER, where)
+    for part in ("dataset", "collator"):
+        if not section.get(part):
+            raise ValueError(f"{where} needs {part}, a section of its own")
+    _check_sections(plain(section["dataset"]), plain(section["collator"]), f"{where}.")
+
+
+def recorded_cells(section: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a loader's cells are, as ``prepare`` wrote it beside them; no paths, since a student's card repeats it.
+
+    Args:
+        section: The loader's section of a YAML.
+
+    Returns:
+        ``cells`` and the ``files`` they come from; ``None`` where nothing is written beside the shards.
+    """
+    dataset = plain(section.get("dataset") or {})
+    cells, files = 0, []
+    for stream in (dataset.get("streams") or {"": dataset}).values():
+        folder = Path(stream.get("local") or "", stream.get("split") or "")
+        try:
+            metadata = json.loads((folder.parent / METADATA_FILE).read_text(encoding="utf-8"))
+            cells += int(metadata["cells"][folder.name])
+            files += [os.path.basename(item["path"]) for item in metadata["inputs"]]
+        # Shards of other makers have no such file, or one of their own.
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    return {"cells": cells, "files": sorted(set(files))}
 
 
 def read_sections(
@@ -135,13 +180,13 @@ def _cache_record(cache: str | os.PathLike[str]) -> tuple[str, str, CacheRecord]
     return folder, name, record
 
 
-def _check_sections(dataset: Mapping[str, Any], collator: Mapping[str, Any]) -> None:
-    check_keys(dataset, _DATASET, "dataset")
+def _check_sections(dataset: Mapping[str, Any], collator: Mapping[str, Any], where: str = "") -> None:
+    check_keys(dataset, _DATASET, f"{where}dataset")
     for name, section in (dataset.get("streams") or {}).items():
-        check_keys(section, _STREAM, f"dataset.streams.{name}")
-    check_keys(collator, _COLLATOR, "collator")
+        check_keys(section, _STREAM, f"{where}dataset.streams.{name}")
+    check_keys(collator, _COLLATOR, f"{where}collator")
     if "max_length" not in collator:
-        raise ValueError("collator needs max_length, the context of the teacher")
+        raise ValueError(f"{where}collator needs max_length, the context of the teacher")
 
 
 def _dataset(options: dict[str, Any], batch_size: int) -> CellDataset:

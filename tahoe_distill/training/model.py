@@ -139,11 +139,12 @@ class TahoeDistillModel(ComposerModel):
 
     def forward_student(self, batch: Mapping[str, Any]) -> Outputs:
         """The student's outputs alone."""
-        view, needs = self._student_view(batch), self.needs
+        view, needs = self.student_view(batch), self.needs
         sees_masks, tokens = self.student_sees_masks, self.student_tokens
         return forward_model(self.student, view, needs=needs, sees_masks=sees_masks, tokens=tokens)
 
-    def _student_view(self, batch: Mapping[str, Any]) -> CellView:
+    def student_view(self, batch: Mapping[str, Any]) -> CellView:
+        """What the student sees of a batch."""
         return student_view(batch, drug_token=self.student.config.num_drugs is not None)
 
     @torch.compiler.disable
@@ -197,7 +198,7 @@ class TahoeDistillModel(ComposerModel):
 
     def flops_per_batch(self, batch: Mapping[str, Any]) -> int:
         """Floating-point operations of a training step: the student's three passes and the teacher's one."""
-        own = self._student_view(batch).gene_ids.shape
+        own = self.student_view(batch).gene_ids.shape
         student = 3 * forward_flops(self.student, *own, needs=self.needs)
         if self.teacher is None:
             return student

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tahoe_distill.files import why_not_writable
 from tahoe_distill.settings import plain
 
 REQUIRED = {
@@ -46,8 +47,11 @@ def check_run(run: Mapping, where: str) -> None:
 
 def _missing(run: Mapping[str, Any]) -> Iterator[str]:
     for key, expected in REQUIRED.items():
-        if key not in run:
-            yield f"{key} is missing; expected {expected}"
+        if run.get(key) is None:
+            yield f"{key} is {'empty' if key in run else 'missing'}; expected {expected}"
+    model = run.get("model")
+    if isinstance(model, dict) and model.get("objectives", {"cosine": 1.0}) is None:
+        yield "model.objectives is empty; expected at least one objective, such as {cosine: 1.0}"
 
 
 def _wrong(run: Mapping[str, Any]) -> Iterator[str]:
@@ -82,6 +86,21 @@ def _some_objectives(value: Any) -> str | None:
     return None if isinstance(value, dict) and value else "at least one objective, such as {cosine: 1.0}"
 
 
+def _one_of(*known: str) -> Check:
+    return lambda value: None if value in known else f"one of {', '.join(known)}"
+
+
+def _level(value: Any) -> str | None:
+    return _one_of("debug", "info", "warning", "error", "critical")(str(value).lower())
+
+
+def _folder(value: Any) -> str | None:
+    if not isinstance(value, str) or not value:
+        return "the path of a folder"
+    reason = None if "://" in value else why_not_writable(value)
+    return None if reason is None else f"a folder that can be written to; {reason}"
+
+
 def _switch(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
@@ -109,6 +128,12 @@ def _number(low: float, high: float = float("inf"), *, above: bool = False) -> C
         return None if fits else f"a number {limits}{hint}"
 
     return check
+
+
+def _betas(value: Any) -> str | None:
+    inside = _number(0.0, 1.0)
+    fits = isinstance(value, list) and all(inside(one) is None and one < 1 for one in value)
+    return None if fits and len(value) in (2, 3) else "two numbers from 0 to below 1, such as [0.9, 0.95]"
 
 
 def _shares(value: Any) -> str | None:
@@ -182,6 +207,7 @@ _CHECKS: dict[str, Check] = {
     "optimizer": _section,
     "optimizer.lr": _number(0.0, above=True),
     "optimizer.weight_decay": _number(0.0),
+    "optimizer.betas": _betas,
     "optimizer.eps": _number(0.0, above=True),
     "scheduler": _section,
     "scheduler.t_warmup": _duration(),
@@ -214,9 +240,15 @@ _CHECKS: dict[str, Check] = {
         _switch,
     ),
     "fsdp_config": _section,
+    "fsdp_config.state_dict_type": _one_of("full", "sharded"),
+    "precision": _one_of("fp32", "amp_fp16", "amp_bf16", "amp_fp8"),
+    "python_log_level": _level,
+    "dist_timeout": _number(0.0, above=True),
+    "save_folder": _folder,
     "callbacks": _section,
     "callbacks.hf_student": _section,
     "callbacks.hf_student.save_interval": _interval,
+    "callbacks.hf_student.folder": _folder,
     "callbacks.hf_student.overwrite": _switch,
     "callbacks.hf_student.verify": _switch,
     "algorithms": _section,

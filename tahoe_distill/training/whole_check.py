@@ -1,19 +1,23 @@
 """All that can be found wrong with a run without training: its names, its model, its loaders, its folders."""
 
+import dataclasses
 import inspect
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
+from composer.utils import FSDP2Config, FSDPConfig
 from llmfoundry import registry
 from llmfoundry.utils.config_utils import TRAIN_CONFIG_KEYS
 from llmfoundry.utils.registry_utils import import_file
 
+from tahoe_distill.errors import WANTS_KEY
 from tahoe_distill.naming import check_keys, unknown
 from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.callbacks.run_report import destinations
-from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, check_loader
 from tahoe_distill.training.model import TahoeDistillModel
 
 _REGISTRIES = {
@@ -22,6 +26,9 @@ _REGISTRIES = {
     "algorithms": (registry.algorithms,),
     "optimizer": (registry.optimizers,),
     "scheduler": (registry.schedulers,),
+    "model": (registry.models,),
+    "train_loader": (registry.dataloaders,),
+    "eval_loader": (registry.dataloaders,),
 }
 
 
@@ -38,17 +45,16 @@ def check_whole_run(run: Mapping[str, Any]) -> str:
         ValueError: With what was found and what to do.
     """
     check_names(run)
-    _check_folders(run)
     model = TahoeDistillModel(**_without_name(run["model"]))
     train = _loader(run["train_loader"], run["global_train_batch_size"] // int(os.environ.get("WORLD_SIZE", "1")))
-    sections = dict(_evaluations(run.get("eval_loader")))
-    check_loaders(model, train, {name: _loader(s, run["device_eval_batch_size"]) for name, s in sections.items()})
+    sections = {name: _loader(section, run["device_eval_batch_size"]) for name, section in _loaders(run).items()}
+    check_loaders(model, train, sections)
     size = sum(parameter.numel() for parameter in model.student.parameters())
     return f"the run can start: a student of {size:,} parameters, {destinations(run)}"
 
 
 def check_names(run: Mapping[str, Any]) -> None:
-    """Refuse callbacks, loggers, algorithms, optimizers and schedulers that there are not, and options they lack.
+    """Refuse names of parts that there are not, options that they lack, and a logger without its key.
 
     Raises:
         ValueError: With the closest known name.
@@ -58,15 +64,13 @@ def check_names(run: Mapping[str, Any]) -> None:
     for path in run.get("code_paths") or ():
         import_file(path)
     for where, name, options in _named(run):
-        found = _find(where.partition(".")[0], name)
-        if found is None:
-            known = {known for group in _REGISTRIES[where.partition(".")[0]] for known in group.get_all()}
-            raise ValueError(f"{where}: {unknown(where.partition('.')[0].rstrip('s'), name, known)}")
-        parameters = inspect.signature(found).parameters.values()
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            continue
-        known = {parameter.name for parameter in parameters} - {"self", "train_config", "params"}
-        check_keys(options, known, where)
+        _check_options(options, _find(where.partition(".")[0], name, where), where)
+    for where, section in {"model": run["model"], "train_loader": run["train_loader"], **_loaders(run)}.items():
+        _find(where.split(" ")[0].partition("[")[0], section.get("name"), where)
+        if section.get("name") == "tahoe_mds":
+            check_loader(section, where)
+    _check_torch(run)
+    _check_key(run)
 
 
 def _named(run: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -82,30 +86,52 @@ def _named(run: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]
             yield section, options["name"], {key: value for key, value in options.items() if key not in own}
 
 
-def _find(section: str, name: str) -> Any:
-    for group in _REGISTRIES[section]:
+def _check_options(options: Mapping[str, Any], part: Callable[..., Any], where: str) -> None:
+    parameters = inspect.signature(part).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known = {parameter.name for parameter in parameters} - {"self", "train_config", "params"}
+        check_keys(options, known, where)
+
+
+def _find(section: str, name: str | None, where: str) -> Any:
+    groups = _REGISTRIES[section]
+    for group in groups:
         if name in group.get_all():
             return group.get(name)
-    return None
+    known = {known for group in groups for known in group.get_all()}
+    raise ValueError(f"{where}: {unknown(section.rstrip('s').replace('_', ' '), name, known)}")
 
 
-def _check_folders(run: Mapping[str, Any]) -> None:
-    """Refuse folders that cannot be written, which would be found after the last batch only."""
-    student = ((run.get("callbacks") or {}).get("hf_student") or {}).get("folder")
-    for key, folder in (("callbacks.hf_student.folder", student), ("save_folder", run.get("save_folder"))):
-        if not folder or "://" in folder:
-            continue
-        place = Path(folder)
-        while not place.exists():
-            place = place.parent
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise ValueError(f"{key} is {folder}, and {place} cannot be written to; name a folder of your own")
+def _check_torch(run: Mapping[str, Any]) -> None:
+    """Settings that go to Composer's FSDP, which only warns of others, and to torch.compile."""
+    # Those of FSDP1 are left out by FSDP2, and llm-foundry sets some of them itself.
+    known = {*inspect.signature(FSDP2Config).parameters, *(field.name for field in dataclasses.fields(FSDPConfig))}
+    check_keys(run.get("fsdp_config") or {}, {key for key in known if not key.startswith("_")}, "fsdp_config")
+    check_keys(
+        run.get("compile_config") or {}, {*inspect.signature(torch.compile).parameters} - {"model"}, "compile_config"
+    )
 
 
-def _evaluations(section: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, loader in enumerate(section if isinstance(section, list) else [section] if section else []):
-        label = loader.get("label")
-        yield ("eval_loader" if label is None else f"eval_loader {label!r}") + (f"[{number}]" if number else ""), loader
+def _check_key(run: Mapping[str, Any]) -> None:
+    """Refuse Weights & Biases without a key, where it cannot ask for one either."""
+    options = (run.get("loggers") or {}).get("wandb")
+    mode = ((options or {}).get("init_kwargs") or {}).get("mode") or os.environ.get("WANDB_MODE", "online")
+    if options is None and "wandb" not in (run.get("loggers") or {}):
+        return
+    if mode != "online" or os.environ.get("RANK", "0") != "0" or sys.stdin.isatty():
+        return
+    import wandb
+
+    if wandb.api.api_key is None:
+        raise ValueError(WANTS_KEY)
+
+
+def _loaders(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The sections of the evaluations' loaders by their names."""
+    given = run.get("eval_loader") or []
+    sections = given if isinstance(given, list) else [given]
+    labels = ["" if section.get("label") is None else f" {section['label']!r}" for section in sections]
+    return {f"eval_loader{f'[{n}]' if n else ''}{labels[n]}": section for n, section in enumerate(sections)}
 
 
 def _loader(section: Mapping[str, Any], batch_size: int) -> Any:

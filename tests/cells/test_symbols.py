@@ -71,7 +71,8 @@ def test_a_vocabulary_takes_the_symbols_of_its_genes():
     found = with_symbols(vocab)
     assert found.symbols["TP53"] == found.symbols["OWN"] == "ENSG00000141510" and "GONE" not in found.symbols
     assert set(found.symbols.values()) == {"ENSG00000141510"} and vocab.symbols.keys() == {"OWN", "GONE"}
-    assert with_symbols(GeneVocab({"<pad>": 0, "<cls>": 1, "TP53": 2})).symbols == {}
+    own = with_symbols(GeneVocab({"<pad>": 0, "<cls>": 1, "TP53": 2})).symbols
+    assert own["ENSG00000141510"] == own["P53"] == "TP53" and set(own.values()) == {"TP53"} and "TP53" not in own
 
 
 def test_the_table_is_built_by_its_rules_and_always_the_same(tmp_path):
@@ -89,3 +90,11 @@ def test_the_table_is_built_by_its_rules_and_always_the_same(tmp_path):
         written.append((tmp_path / f"{seed}.csv.gz").read_bytes())
     assert written[0] == written[1]
     assert read_symbols(tmp_path / "1.csv.gz") == {"A": IDS[0], "OLD-A": IDS[0], "NEW": IDS[3]}
+
+
+def test_a_vocabulary_of_symbols_is_found_by_ids_and_by_other_symbols_too():
+    vocab = with_symbols(GeneVocab({"<pad>": 0, "<cls>": 1, "TP53": 2, "H2AZ1": 3, "MYOWN": 4}))
+    names = ["ENSG00000141510", "ENSG00000141510.18", " GRCh38_ensg00000141510 ", "H2AFZ", "MYOWN", "ENSG00000198851"]
+    assert vocab.gene_tokens(names).tolist() == [2, 2, 2, 3, 4, -1]
+    assert vocab.naming == "gene symbols such as TP53"
+    assert GeneVocab({"<pad>": 0, "<cls>": 1, "ENSG00000141510": 2}).naming.startswith("human Ensembl ids such as ENSG")

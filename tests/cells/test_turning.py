@@ -11,8 +11,9 @@ from tahoe_distill.data.preparing import prepare
 from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.embedding import embed, embed_file
 from tahoe_distill.embedding import files as files_module
-from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.models import Tx1Config, Tx1Processor
 from tests.helpers.cell_files import write_cells
+from tests.helpers.tiny_student import randomised
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def pair(vocab):
     config = Tx1Config(
         vocab_size=len(vocab), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, context_length=64
     )
-    return Tx1Model(config).eval(), Tx1Processor(vocab, max_length=64)
+    return randomised(config, 0.1), Tx1Processor(vocab, max_length=64)
 
 
 @pytest.mark.parametrize("span", [1, 7, 1000, 1 << 22])

@@ -7,7 +7,7 @@ import pytest
 from tahoe_distill.cli import defaults
 from tahoe_distill.cli.defaults import merge, with_defaults
 
-QUIET = {"callbacks": {"distillation": {}}, "log_config": True}
+QUIET = {"callbacks": {"distillation": {}}, "log_config": True, "log_to_console": True}
 AUTO = {**QUIET, "global_train_batch_size": 32, "device_train_microbatch_size": "auto"}
 
 
@@ -22,7 +22,7 @@ def machine(monkeypatch):
 
 
 def test_the_step_callback_is_added_once():
-    log = {"log_config": True}
+    log = {"log_config": True, "log_to_console": True}
     assert with_defaults(log, ["a=1"]) == ["a=1", "callbacks.distillation={}"]
     assert with_defaults({**log, "callbacks": None}, []) == ["callbacks.distillation={}"]
     assert with_defaults({**log, "callbacks": {"distillation": {"log_schedules": False}}}, ["a=1"]) == ["a=1"]
@@ -30,8 +30,8 @@ def test_the_step_callback_is_added_once():
     assert with_defaults(log, override) == override
 
 
-def test_the_configuration_is_not_printed_unless_it_is_asked_for():
-    assert with_defaults({"callbacks": {"distillation": {}}}, []) == ["log_config=false"]
+def test_neither_the_configuration_nor_composers_blocks_are_printed_unless_that_is_asked_for():
+    assert with_defaults({"callbacks": {"distillation": {}}}, []) == ["log_config=false", "log_to_console=false"]
 
 
 @pytest.mark.parametrize(("processes", "device_batch"), [(1, 32), (2, 16)])

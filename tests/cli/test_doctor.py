@@ -1,13 +1,15 @@
 """`tahoe-distill doctor`: findings and exit codes."""
 
 import argparse
+import logging
+import re
 from functools import partial
 
 import numpy as np
 import pytest
 
 from tahoe_distill.cli import doctor
-from tahoe_distill.embedding import check_determinism, examine
+from tahoe_distill.embedding import check_determinism, embed, examine
 from tests.helpers.tiny_student import save_pair, tiny_cells, tiny_pair
 
 
@@ -99,6 +101,43 @@ def test_determinism_prints_digests(student, tmp_path, capsys, monkeypatch):
     assert "same cell, same vector" in printed and "shuffled" in printed
 
 
+def test_determinism_says_each_thing_once(student, tmp_path, caplog):
+    cells = tiny_cells()
+    cells.X[5] = 0
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    level = logging.getLogger("tahoe_distill").level
+    check_determinism(tmp_path / "cells.h5ad", student, processes=False)
+    assert sum("express no gene" in record.message for record in caplog.records) == 1
+    embed(tiny_cells()[:1].copy(), student)
+    assert logging.getLogger("tahoe_distill").level == level
+
+
 def test_two_files_are_refused(student):
     with pytest.raises(ValueError, match="expected `doctor FILE`"):
         run("a.h5ad", "b.h5ad", "--model", student)
+
+
+def test_a_selection_of_genes_is_noticed(student, tmp_path):
+    tiny_cells()[:, :20].copy().write_h5ad(tmp_path / "panel.h5ad")
+    findings = {finding.topic: finding for finding in examine(tmp_path / "panel.h5ad", student, estimate=False)}
+    assert findings["selection"].level == "warning"
+    assert re.match(r"20 genes, \d+ a cell: a selection of genes; .* knows 60", findings["selection"].text)
+    tiny_cells().write_h5ad(tmp_path / "whole.h5ad")
+    assert "selection" not in {finding.topic for finding in examine(tmp_path / "whole.h5ad", student, estimate=False)}
+
+
+def test_the_estimate_is_measured_with_more_and_more_cells_until_it_took_a_second(student, monkeypatch):
+    tried = []
+    clock = iter([0.0, 0.001, 0.002, 1.0, 1.001, 1.101, 2.0, 2.001, 2.401, 3.0, 3.01, 4.01])
+
+    def window(engine, cells, drugs=None):
+        tried.append(len(cells))
+
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("tahoe_distill.embedding.engine.Engine.window", window)
+    adata = tiny_cells(4000)
+    text = {finding.topic: finding.text for finding in examine(adata, student)}["estimate"]
+    seconds = int(re.match(r"about (\d+) s on this cpu", text)[1])
+    # A tenth of a second for the first, so seven times as many; 0.4 s for those, so twice as many at least; by eights.
+    assert tried == [2, 32, 216, 440]
+    assert seconds == pytest.approx(4000 / 448, abs=1.5)

@@ -1,5 +1,7 @@
 """`tahoe-distill embed`, through the command's own entry point."""
 
+import re
+
 import anndata
 import numpy as np
 import pytest
@@ -26,7 +28,11 @@ def test_writes_what_the_function_writes(arguments, tmp_path, capsys):
     np.testing.assert_allclose(found.obsm["mine"], expected.obsm["X_tx1"], atol=1e-6)
     np.testing.assert_allclose(found.varm["mine"], expected.varm["X_tx1"], atol=1e-5)
     printed = capsys.readouterr()
-    assert "out.h5ad" in printed.out and "cell/s" in printed.err
+    assert "cell/s" in printed.err
+    first, took, place = printed.out.split("; ")
+    assert re.fullmatch(r"40 cells, 60 of 70 genes in the vocabulary with 8\d\.\d % of the counts", first), first
+    assert re.fullmatch(r"\d+ s \([\d,]+ cells/s\)", took)
+    assert place == f"vectors in obsm['mine'] of {tmp_path / 'out.h5ad'}\n"
 
 
 def test_second_run_needs_overwrite(arguments, capsys):

@@ -23,17 +23,22 @@ def arguments(tmp_path, small_teacher, small_cells):
 
 
 def test_a_teacher_as_its_own_student_is_perfect(arguments, tmp_path, capsys):
-    assert main([*arguments, "--out", str(tmp_path / "report.json"), "--swap"]) == 0
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["cells"] == 20
-    assert report["cosine"] == pytest.approx(1.0, abs=1e-5)
-    assert report["centered_cosine"] == pytest.approx(1.0, abs=1e-4)
-    assert report["student_macro_f1"] == report["teacher_macro_f1"] == report["swap_macro_f1"]
-    assert report["student_parameters"] == report["teacher_parameters"]
-    assert "20 held-out cells" in capsys.readouterr().out
+    assert main([*arguments, "--skip", "cost", "clustering", "--out", str(tmp_path / "found"), "--swap"]) == 0
+    record = json.loads((tmp_path / "found/metrics.json").read_text())
+    student = record["subjects"]["student"]["values"]
+    assert record["cells"]["query"] == 20
+    assert student["fidelity/knn_overlap_10"] == 1
+    assert student["fidelity/cosine"] == pytest.approx(1.0, abs=1e-5)
+    assert student["fidelity/centered_cosine"] == pytest.approx(1.0, abs=1e-4)
+    teacher = record["subjects"]["teacher"]["values"]["annotation/knn_macro_f1"]
+    assert teacher == student["annotation/knn_macro_f1"] == student["annotation/swap_knn_macro_f1"]
+    out = capsys.readouterr().out
+    assert record["verdicts"][0]["difference"] == [0, 0, 0]
+    assert "student may replace the teacher for annotation" in out
+    assert "left out: integration" in out and "--batch-key" in out
 
 
 def test_an_absent_label_column_is_named(arguments, capsys):
     arguments[arguments.index("kind")] = "cell_type"
     assert main(arguments) == 1
-    assert "no obs column 'cell_type'; found kind" in capsys.readouterr().err
+    assert "no obs column 'cell_type' (--label-key); found kind" in capsys.readouterr().err

@@ -1,7 +1,11 @@
 """The command as a whole: help everywhere, one paragraph for what the user got wrong."""
 
+import warnings
+
 import pytest
 
+from tahoe_distill.cli import doctor
+from tahoe_distill.cli import main as cli_main
 from tahoe_distill.cli.main import COMMANDS, main
 
 
@@ -27,3 +31,33 @@ def test_no_subcommand_is_an_error(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("place", ["build_parser", "run"])
+def test_ctrl_c_is_a_line_at_any_time(place, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*{"build_parser": (cli_main, place), "run": (doctor, place)}[place], interrupted)
+    assert main(["doctor", "a.h5ad", "--model", "m"]) == 130
+    error = capsys.readouterr().err
+    assert error.endswith(": interrupted\n") and error.count("\n") == 1
+
+
+def test_too_little_memory_is_a_paragraph(capsys, monkeypatch):
+    def too_much(args):
+        raise MemoryError("Unable to allocate 7.28 TiB")
+
+    monkeypatch.setattr(doctor, "run", too_much)
+    assert main(["doctor", "a.h5ad", "--model", "m"]) == 1
+    assert "too little memory (Unable to allocate 7.28 TiB)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_libraries_warn_of_is_for_the_verbose(verbose, monkeypatch, recwarn):
+    def noisy(args):
+        warnings.warn("Variable names are not unique", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(doctor, "run", noisy)
+    assert main([*(["-v"] if verbose else []), "doctor", "a.h5ad", "--model", "m"]) == 0
+    assert len(recwarn) == verbose

@@ -22,8 +22,10 @@ def calls(monkeypatch):
 
 def test_arguments_are_passed_on(calls, capsys):
     assert main(["push", "hf", "lab/student", "--only-if-better", "own", "--mode", "min", "--private"]) == 0
-    options = {"only_if_better": "own", "mode": "min", "private": True, "dry_run": False}
-    assert calls == [("hf", "lab/student", options)]
+    options = {"only_if_better": "own", "mode": "min", "private": True, "dry_run": False, "evaluation": None}
+    (called,) = calls
+    assert callable(called[-1].pop("judge"))
+    assert called == ("hf", "lab/student", options)
     assert "http://hub/lab/student/commit/abc: 1 files in one commit" in capsys.readouterr().out
 
 

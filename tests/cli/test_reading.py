@@ -10,10 +10,11 @@ from scipy import sparse
 from tahoe_distill.cells import human_symbols
 from tahoe_distill.cli.main import main
 from tahoe_distill.embedding import check_determinism, embed, examine
-from tahoe_distill.evaluation import evaluate
+from tahoe_distill.evaluation import Columns, evaluate
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tests.helpers.cell_files import KINDS, write_cells
+from tests.helpers.tiny_student import randomised
 
 SYMBOL_OF = {gene: symbol for symbol, gene in human_symbols().items()}
 GENES = sorted(SYMBOL_OF)[:40]
@@ -38,10 +39,7 @@ def model(tmp_path_factory):
     config = Tx1Config(
         vocab_size=len(VOCAB), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, context_length=64
     )
-    model = Tx1Model(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    model = randomised(config, 0.1)
     folder = tmp_path_factory.mktemp("model") / "hf"
     write_model_folder(model, Tx1Processor(VOCAB, max_length=64), folder)
     return folder
@@ -99,6 +97,8 @@ def run(command, path, arguments, model, folder):
             path,
             "--label-key",
             "kind",
+            "--only",
+            "fidelity",
         ],
     }[command]
     return main([command, *map(str, here), *arguments])
@@ -152,7 +152,9 @@ def test_cells_in_memory(names, model, expected):
     assert {finding.topic: finding.level for finding in examine(adata, model, estimate=False)}["genes"] == "ok"
     assert max(way.difference for way in check_determinism(adata, model, cells=8, processes=False)) < 1e-6
     pair = (Tx1Model.from_pretrained(model).eval(), Tx1Processor.from_pretrained(model))
-    assert evaluate(pair, pair, adata, reference=adata, label_key="kind").cells == 60
+    columns = Columns(label="kind")
+    found = evaluate(pair, pair, adata, reference=adata, columns=columns, only=["fidelity"], baselines=False)
+    assert found.values["student"]["fidelity/knn_overlap_10"] == 1
 
 
 def test_genes_of_raw_cannot_be_written_beside_those_of_var(model):

@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from tahoe_distill.embedding import embed, export_onnx
+from tahoe_distill.embedding import embed, embed_file, export_onnx
 from tahoe_distill.embedding.backends import OnnxEncoder
 from tests.helpers.tiny_student import tiny_pair
 
@@ -68,7 +68,7 @@ def test_onnx_int8_is_close(adata, pair, reference):
     assert cosine(embed(adata, pair, backend="onnx-int8", copy=True).obsm["X_tx1"], reference) > 0.99
 
 
-def test_missing_onnx_names_the_extra(adata, pair, monkeypatch):
+def test_missing_onnx_names_the_extra_and_leaves_nothing(adata, pair, tmp_path, monkeypatch):
     real = builtins.__import__
 
     def refuse(name, *arguments, **keywords):
@@ -80,3 +80,7 @@ def test_missing_onnx_names_the_extra(adata, pair, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"tahoe-distill\[onnx\]"):
         embed(adata, pair, backend="onnx")
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(ImportError, match=r"tahoe-distill\[onnx\]"):
+        embed_file(tmp_path / "cells.h5ad", pair, tmp_path / "out.h5ad", backend="onnx-int8")
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.h5ad"]

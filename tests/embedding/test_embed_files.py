@@ -17,7 +17,7 @@ from scipy import sparse
 
 from tahoe_distill.embedding import embed, embed_file
 from tahoe_distill.embedding import files as files_module
-from tahoe_distill.embedding.output import folder_of
+from tahoe_distill.embedding.partial import folder_of
 from tests.helpers.tiny_student import tiny_pair
 
 
@@ -79,12 +79,12 @@ def test_interrupted_run_carries_on_and_gives_the_same_file(genes, pair, cells_f
 
 SLOW = """
 import sys, time
-from tahoe_distill.embedding import embed_file, output
-commit = output.PartialResult.commit
+from tahoe_distill.embedding import embed_file, partial
+commit = partial.PartialResult.commit
 def slowly(self, *arguments):
     commit(self, *arguments)
     time.sleep(float(sys.argv[4]))
-output.PartialResult.commit = slowly
+partial.PartialResult.commit = slowly
 embed_file(sys.argv[1], sys.argv[2], sys.argv[3], window=4)
 """
 

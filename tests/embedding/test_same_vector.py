@@ -6,7 +6,7 @@ import pytest
 
 from tahoe_distill.embedding import check_determinism, embed
 from tahoe_distill.embedding.pipeline import pack, unpack
-from tahoe_distill.models import GeneVocab, Tx1Processor
+from tahoe_distill.models import GeneVocab, Tx1Model, Tx1Processor
 from tests.helpers.tiny_student import tiny_cells
 
 
@@ -93,3 +93,14 @@ def test_real_cells_are_encoded_as_cells_one_by_one(real_data):
         expected = processor.encode(tokens, rows[number])
         np.testing.assert_array_equal(genes, expected[0])
         np.testing.assert_array_equal(values, expected[1])
+
+
+def test_the_models_of_the_tests_see_more_than_which_genes_are_there(pair, adata):
+    """A fresh model does not; every comparison of values needs one that does."""
+    there = adata.copy()
+    there.X.data[:] = 1
+    fresh = Tx1Model(pair[0].config).eval(), pair[1]
+    counts, ones = (embed(cells, fresh, copy=True).obsm["X_tx1"] for cells in (adata, there))
+    assert np.abs(counts - ones).max() < 1e-6
+    counts, ones = (embed(cells, pair, copy=True).obsm["X_tx1"] for cells in (adata, there))
+    assert np.abs(counts - ones).max(axis=1).mean() > 0.01

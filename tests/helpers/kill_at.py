@@ -1,7 +1,8 @@
 """Code path of the tests: a callback that kills its whole run at planned points, as the end of a container does.
 
 The plan is a JSON file of ``[point, batch]``; each start of the run takes the first one off and dies there. A point is
-an event's name, or ``told`` (a signal to end, to the first process alone), ``writing`` (a checkpoint is half written),
+an event's name, or ``told`` (a signal to end, to the first process alone), ``told_all`` (to
+it and all that it started), ``writing`` (a checkpoint is half written),
 ``unlinked`` (`latest` is removed and not yet back) or ``exporting`` (the student's folder is half written).
 """
 
@@ -40,6 +41,8 @@ class KillAt(Callback):
                 prepare(self.point, lambda: state.timestamp.batch.value == self.batch)
         if self.point == "told" and event == Event.BATCH_START and state.timestamp.batch.value == self.batch:
             os.kill(os.getpid(), signal.SIGTERM)
+        if self.point == "told_all" and event == Event.BATCH_START and state.timestamp.batch.value == self.batch:
+            os.killpg(0, signal.SIGUSR1)
         if event.value == self.point and state.timestamp.batch.value == self.batch:
             kill()
 

@@ -18,7 +18,11 @@ def tiny_vocab(drug=False):
 
 
 def randomised(config, scale):
-    """A model with every tensor perturbed: zeros and ones, as biases and norms start with, hide faults."""
+    """A model with every tensor perturbed: zeros and ones, as biases and norms start with, hide faults.
+
+    A fresh model ignores expression altogether: without biases the value encoder only scales its input, and the norm
+    after it takes that away.
+    """
     model = Tx1Model(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -8,9 +8,10 @@ from huggingface_hub import file_download
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.folder import to_json
-from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.models import Tx1Config, Tx1Processor
 from tests.helpers.hub_server import TOKEN, HubServer
 from tests.helpers.recorded_run import RUN
+from tests.helpers.tiny_student import randomised
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def write_student(tmp_path, small_vocab):
             vocab_size=len(small_vocab), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, context_length=32
         )
         metrics = {"eval/cosine": 0.9, "eval/loss": 0.25, **metrics}
-        card = write_card(config, RUN, metrics)
+        card = write_card(config, RUN, metrics, genes=small_vocab.naming)
         extra = {"README.md": card, "training_hyperparameters.json": to_json(RUN), "metrics.json": to_json(metrics)}
         processor = Tx1Processor(small_vocab, max_length=32)
-        write_model_folder(Tx1Model(config).eval(), processor, tmp_path / name, extra_files=extra)
+        write_model_folder(randomised(config, 0.1), processor, tmp_path / name, extra_files=extra)
         return tmp_path / name
 
     return write

@@ -88,3 +88,21 @@ def test_old_against_new():
 def test_the_folder_alone_gives_the_card_again(write_student):
     folder = write_student()
     assert card_of_folder(folder) == (folder / "README.md").read_text()
+
+
+def test_the_card_tells_names_cells_and_what_was_decided_by_them(write_student):
+    run = {
+        **RUN,
+        "variables": {"cells": {"training": {"cells": 441, "files": ["blood.h5ad"]}}},
+        "callbacks": {"hf_student": {"best": {"metric": "eval/cosine"}}, "early_stopper": {"monitor": "knn_overlap"}},
+    }
+    card = write_card(CONFIG, run, {"eval/cosine": 0.5}, genes="gene symbols such as ABI1")
+    for part in (
+        "knows its genes as gene symbols such as ABI1",
+        "- training: 441 cells of blood.h5ad",
+        "the student of the best `eval/cosine` was kept and training was stopped by knn_overlap: the numbers flatter",
+        "It is a toy",
+    ):
+        assert part in card
+    assert "It is a toy" not in write_card(CONFIG, {**RUN, "model": {"teacher": "tahoebio/Tahoe-x1"}}, {})
+    assert "human Ensembl ids such as ENSG" in (write_student() / "README.md").read_text()

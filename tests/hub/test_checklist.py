@@ -41,6 +41,10 @@ def _write(name, text):
     return lambda folder: (folder / name).write_text(text)
 
 
+def _append(name, text):
+    return lambda folder: (folder / name).write_text((folder / name).read_text() + text)
+
+
 def _remove(name):
     return lambda folder: (folder / name).unlink()
 
@@ -72,6 +76,28 @@ def _remove(name):
             _edit("training_hyperparameters.json", loggers={"wandb": {"api_key": "x"}}),
             "credentials at loggers.wandb.api_key",
         ),
+        (
+            "secrets",
+            _edit("training_hyperparameters.json", train_loader={"remote": ["https://me:pass@store.org/cells"]}),
+            "credentials at train_loader.remote.0",
+        ),
+        (
+            "secrets",
+            _edit("training_hyperparameters.json", note="see hf_" + 24 * "a"),
+            "credentials at note",
+        ),
+        (
+            "secrets",
+            _edit("training_hyperparameters.json", remote="https://store.org/cells?X-Amz-Signature=ab"),
+            "credentials at remote",
+        ),
+        ("code", _append("modeling_tx1.py", "\nimport os\n"), "modeling_tx1.py: not what this package exports"),
+        (
+            "card",
+            _edit("metrics.json", **{"eval/cosine": 0.99}),
+            "README.md says eval/cosine = 0.9, the record beside it says 0.99",
+        ),
+        ("secrets", _append("README.md", "\nAKIA" + 16 * "A"), "README.md seems to hold credentials"),
     ],
 )
 def test_each_fault_is_told_by_name(write_student, name, spoil, message):
@@ -90,3 +116,15 @@ def test_all_faults_are_told_at_once(tmp_path):
 def test_no_folder_at_all(tmp_path):
     with pytest.raises(IncompleteFolderError, match="is no folder"):
         require_complete(tmp_path / "nowhere")
+
+
+def test_settings_that_only_resemble_credentials_pass(write_student):
+    folder = write_student()
+    _edit(
+        "training_hyperparameters.json",
+        tokenizer={},
+        remote="s3://cells/train@v2",
+        url="https://store.org:443/a?b=c",
+        fingerprint=40 * "a",
+    )(folder)
+    assert "secrets" not in failed_checks(folder)

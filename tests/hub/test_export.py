@@ -23,6 +23,7 @@ from tahoe_distill.hub.export import (
 )
 from tahoe_distill.hub.folder import GOLDEN_FILE, MODEL_FILES, strays, weight_files
 from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tests.helpers.tiny_student import randomised
 
 FRESH = """
 import sys
@@ -48,7 +49,7 @@ def student(small_vocab):
     config = Tx1Config(
         vocab_size=43, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, projection_dim=16, context_length=32
     )
-    return Tx1Model(config).eval(), Tx1Processor(small_vocab, max_length=32)
+    return randomised(config, 0.1), Tx1Processor(small_vocab, max_length=32)
 
 
 def test_loads_in_a_fresh_process_without_this_package(tmp_path, student):

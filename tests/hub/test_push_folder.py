@@ -14,7 +14,7 @@ from tahoe_distill.hub.card import PLACEHOLDER
 from tahoe_distill.hub.checklist import IncompleteFolderError
 from tahoe_distill.hub.comparison import NotBetterError
 from tahoe_distill.hub.export import GoldenMismatchError
-from tahoe_distill.hub.push import push_folder
+from tahoe_distill.hub.push import check_push_settings, push_folder
 
 REPO = "lab/student"
 
@@ -199,3 +199,20 @@ def test_an_answer_that_fails_is_not_taken_for_an_absent_file(hub, write_student
     with pytest.raises(OSError, match="its metrics.json could not be read"):
         push_folder(folder, REPO, only_if_better="cosine")
     assert len(hub.repositories[REPO].commits) == 2
+
+
+@pytest.mark.parametrize("name", ["student", "https://huggingface.co/lab/student", "lab/a/b", "lab/a b", "-lab/a"])
+def test_what_is_no_repository_is_told_before_anything_is_read(hub, tmp_path, name):
+    with pytest.raises(ValueError, match=r"push: .* is no repository .*; expected owner/name"):
+        push_folder(tmp_path / "nothing", name)
+    with pytest.raises(ValueError, match="hub.repo_id: .* is no repository"):
+        check_push_settings({"repo_id": name}, "hub")
+
+
+def test_nobody_signed_in_is_told_before_the_work(hub, write_student, monkeypatch):
+    folder = write_student()
+    monkeypatch.setattr("tahoe_distill.hub.push.get_token", lambda: None)
+    with pytest.raises(PermissionError, match="hf auth login"):
+        push_folder(folder, REPO)
+    assert hub.requests == []
+    assert push_folder(folder, REPO, dry_run=True).files

@@ -1,13 +1,11 @@
 """Names to metrics and directions: what is known, what is refused, and how a user adds one."""
 
-import dataclasses
 import types
 
 import pytest
 import torch
 from torchmetrics import Metric
 
-from tahoe_distill.evaluation import Report
 from tahoe_distill.metrics import METRICS, READS, LossTerm, build_metrics, direction, is_better, register_metric
 
 BUILT_IN = {
@@ -47,15 +45,6 @@ def test_names_and_directions_are_pinned():
 @pytest.mark.parametrize("name", ["loss", "eval/loss", "eval/cosine_loss", "pbmc/eval/hidden:fine_loss"])
 def test_less_of_a_loss_is_better(name):
     assert direction(name) == "min"
-
-
-def test_every_score_of_the_report_has_a_direction():
-    sizes = {field.name for field in dataclasses.fields(Report) if field.name == "cells" or "parameters" in field.name}
-    scores = {field.name for field in dataclasses.fields(Report)} - sizes | {"macro_f1_kept"}
-    assert {name: direction(name) for name in scores} == dict.fromkeys(scores, "max")
-    for name in sizes:
-        with pytest.raises(ValueError, match="unknown metric"):
-            direction(name)
 
 
 @pytest.mark.parametrize("name", ["eval/my_mse", "lossless_agreement", "error"])
@@ -110,7 +99,7 @@ def test_ones_own_by_entry_point(monkeypatch):
     [
         ({"name": ""}, "Wrong has no name"),
         ({"name": "my_loss"}, "cannot be called 'my_loss'"),
-        ({"name": "accuracy"}, "cannot be called 'accuracy'"),
+        ({"name": "loss"}, "cannot be called 'loss'"),
         ({"name": "eval/mine"}, "without a slash"),
         ({"higher_is_better": None}, "does not say which values are better, found higher_is_better = None"),
         ({"reads": "logits"}, "reads 'logits': .* one of terms, embeddings, shared_space, expression"),

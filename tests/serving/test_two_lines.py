@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tahoe_distill import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill import Tx1Config, Tx1Processor
 from tahoe_distill.hub.export import write_model_folder
 from tests.helpers import HELPERS, REPOSITORY
+from tests.helpers.tiny_student import randomised
 
 READER = HELPERS / "serving_reader.py"
 # transformers makes a module's name of a folder's, and a dot in it is no border of a package.
@@ -46,7 +47,7 @@ def exported(request, tmp_path_factory, small_vocab, small_cells):
         context_length=32,
         encoder=request.param,
     )
-    model, processor = Tx1Model(config).eval(), Tx1Processor(small_vocab, max_length=32)
+    model, processor = randomised(config, 0.1), Tx1Processor(small_vocab, max_length=32)
     write_model_folder(model, processor, where / FOLDER)
     small_cells.write_h5ad(where / "cells.h5ad")
     with torch.no_grad():

@@ -8,7 +8,7 @@ from tests.helpers import REPOSITORY
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
 # A path of the repository in backticks, such as `tests/hub/`; not a part of another path, nor one with a placeholder.
-PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli)/[\w./-]*)`")
+PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli|slurm)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 CODE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
 

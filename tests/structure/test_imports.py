@@ -14,12 +14,13 @@ from tests.helpers import REPOSITORY
 ROOT = Path(tahoe_distill.__file__).parent
 # Rank of each package and of each module beside them; one may import from lower ranks and from itself.
 RANKS = {
-    **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks"), 0),
+    **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors"), 0),
     **dict.fromkeys(("cells", "objectives", "metrics"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
-    **dict.fromkeys(("cache", "evaluation"), 3),
-    "training": 4,
-    "cli": 6,
+    "cache": 3,
+    "evaluation": 4,
+    "training": 5,
+    "cli": 7,
 }
 TRAINING_STACK = {"composer", "llmfoundry", "streaming"}
 MAY_IMPORT = {"data": {"streaming"}, "cache": {"streaming"}, "training": TRAINING_STACK, "cli": TRAINING_STACK}

@@ -179,7 +179,7 @@ def test_plain_drug_folder(tmp_path, drug_model, model, vocab):
     assert without.model.chem_encoder is None and without.processor.special_tokens == [1]
     assert without.model.config.num_drugs is None
     model.save_pretrained(tmp_path / "none")
-    Tx1Processor(vocab).save_pretrained(tmp_path / "none")
+    Tx1Processor(vocab, max_length=12).save_pretrained(tmp_path / "none")
     with pytest.raises(ValueError, match="no chemical encoder"):
         load_teacher(tmp_path / "none", use_chem=True)
 
@@ -231,7 +231,7 @@ def test_hub_plain_folder(hub, model, vocab):
     with pytest.raises(ValueError, match="neither a Tahoe-x1 release nor a transformers folder"):
         load_teacher("a/b")
     model.save_pretrained(root)
-    Tx1Processor(vocab).save_pretrained(root)
+    Tx1Processor(vocab, max_length=12).save_pretrained(root)
     assert same(load_teacher("a/b").model.state_dict(), model.state_dict())
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tahoe_distill import GeneVocab, Tx1Config, Tx1Model, Tx1Processor, load_teacher
+from tahoe_distill import GeneVocab, Tx1Config, Tx1Processor, load_teacher
 from tahoe_distill.teacher import write_release
 from tahoe_distill.teacher.release import RELEASE_FILES
+from tests.helpers.tiny_student import randomised
 
 VOCAB = GeneVocab({"<pad>": 0, "<cls>": 1, "<eoc>": 2, "<drug>": 3, "ENSG00000000001": 4, "ENSG00000000002": 5})
 
@@ -13,7 +14,7 @@ VOCAB = GeneVocab({"<pad>": 0, "<cls>": 1, "<eoc>": 2, "<drug>": 3, "ENSG0000000
 def small(**changes):
     torch.manual_seed(0)
     sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "context_length": 9}
-    return Tx1Model(Tx1Config(**{**sizes, **changes})).eval()
+    return randomised(Tx1Config(**{**sizes, **changes}), 0.1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from tahoe_distill.data.preparing.prepare import prepare_shards
 from tahoe_distill.models.processing_tx1 import GeneVocab
-from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
+from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader, recorded_cells
 
 # As upstream's configurations have it, with local folders; the collator's section stands beside the loader's there.
 UPSTREAM = """
@@ -106,7 +106,7 @@ def test_whole_configuration_objects_are_accepted(folder):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("num_worker", "train_loader has no option 'num_worker': did you mean 'num_workers'"),
+        ("num_worker", "tahoe_mds has no option 'num_worker': did you mean 'num_workers'"),
         ("dataset__shufle", "dataset has no option 'shufle': did you mean 'shuffle'"),
         ("dataset__streams__tahoe__propotion", "dataset.streams.tahoe has no option 'propotion': did you mean 'propor"),
         ("collator__mlm_probabilty", "collator has no option 'mlm_probabilty': did you mean 'mlm_probability'"),
@@ -163,3 +163,10 @@ def test_context_and_masks_change_with_the_epoch(folder):
     loader = build(folder, dataset=one, collator__deterministic=False).dataloader
     first, second = ([fingerprint(batch) for batch in loader] for _ in range(2))
     assert first[0][0] == second[0][0] and first[0][3] != second[0][3]
+
+
+def test_what_prepare_wrote_of_the_cells_is_found_beside_them(shards):
+    found = {"cells": 48, "files": ["cells.h5ad"]}
+    assert recorded_cells({"dataset": {"local": str(shards / "train")}}) == found
+    assert recorded_cells({"dataset": {"streams": {"a": {"local": str(shards), "split": "train"}}}}) == found
+    assert recorded_cells({"dataset": {"remote": "s3://cells/train", "local": str(shards.parent / "no")}}) is None

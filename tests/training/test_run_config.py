@@ -44,6 +44,14 @@ def test_each_missing_section_is_named_with_an_example(run_config, key):
         ("eval_loader.drop_last", "no thanks", "true or false"),
         ("model.objectives", {}, "at least one objective, such as {cosine: 1.0}"),
         ("callbacks.hf_student.verify", 1, "true or false"),
+        ("optimizer.betas", "many", "two numbers from 0 to below 1"),
+        ("optimizer.betas", [0.9, 1.5], "two numbers from 0 to below 1"),
+        ("precision", "fp33", "one of fp32, amp_fp16"),
+        ("python_log_level", "loud", "one of debug, info"),
+        ("dist_timeout", "long", "a number above 0"),
+        ("fsdp_config", {"state_dict_type": "fulll"}, "one of full, sharded"),
+        ("save_folder", "/proc/no/ckpt", "a folder that can be written to; /proc cannot be written to"),
+        ("callbacks.hf_student.folder", "/dev/null/hf", "a folder that can be written to; /dev/null is no folder"),
         ("scheduler.t_warmup", "a bit", "a number with its unit"),
     ],
 )
@@ -54,7 +62,18 @@ def test_each_wrong_value_is_named_with_what_was_expected(run_config, path, valu
         section = section.setdefault(parent, {})
     section[key] = value
     found = message(run_config)
-    assert f"{path}: found {value!r}, expected " in found and expected in found
+    name, value = next(iter(value.items()), ("", value)) if isinstance(value, dict) and value else ("", value)
+    assert f"{path}{'.' if name else ''}{name}: found {value!r}, expected " in found and expected in found
+
+
+@pytest.mark.parametrize("key", ["optimizer", "model.objectives"])
+def test_an_empty_section_is_told_apart_from_none(run_config, key):
+    section, _, rest = key.partition(".")
+    if rest:
+        run_config[section][rest] = None
+    else:
+        run_config[section] = None
+    assert f"{key} is empty; expected " in message(run_config)
 
 
 def test_every_problem_is_told_at_once(run_config):

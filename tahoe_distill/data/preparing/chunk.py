@@ -14,6 +14,7 @@ from tahoe_distill.cells.formats import open_cells
 from tahoe_distill.cells.values import are_integers, check_values
 from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.data.shards.writer import SHARD_BYTES, ShardWriter, take_entries
+from tahoe_distill.files import replace_text, sync
 
 SPLITS = ("train", "val")
 # Non-zero values wanted in memory at a time; cells are read in blocks of about that many.
@@ -101,9 +102,10 @@ def write_chunk(chunk: Chunk, progress: Callable[[int], None] | None = None) -> 
         for writer in writers.values():
             writer.cancel_future_jobs()
         raise
-    with open(f"{chunk.report_path}.tmp", "w", encoding="utf-8") as file:
-        json.dump(report, file)
-    os.replace(f"{chunk.report_path}.tmp", chunk.report_path)
+    for split in writers:
+        # Its report says that it need not be written again, whatever happens to the machine.
+        sync(os.path.join(chunk.folder, split, chunk.name))
+    replace_text(chunk.report_path, json.dumps(report))
     return report
 
 

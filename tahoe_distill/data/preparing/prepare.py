@@ -21,6 +21,7 @@ from tahoe_distill.cells.formats import open_cells
 from tahoe_distill.data.preparing.chunk import SPLITS, Chunk, write_chunk
 from tahoe_distill.data.preparing.plan import Options, Plan
 from tahoe_distill.data.shards.writer import METADATA_FILE, merged_index
+from tahoe_distill.files import sync, sync_names
 from tahoe_distill.models import GeneVocab
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,9 @@ def prepare_shards(
         _complete(plan, reports, folder, metadata)
         if os.path.isdir(out):
             os.rmdir(out)
+        sync(os.path.join(folder, "whole"))
         os.rename(os.path.join(folder, "whole"), out)
+        sync_names(os.path.dirname(out))
     return metadata
 
 

@@ -14,6 +14,7 @@ from streaming.base.hashing import get_hash
 
 from tahoe_distill.data.batch import EXPRESSIONS, GENES
 from tahoe_distill.data.shards.safe_pickle import UnsafePickleError, safe_loads
+from tahoe_distill.errors import from_worker
 
 # Fastest first.
 _HASHES = ("xxh3_64", "xxh64", "xxh128", "xxh32", "blake2b", "blake2s", "sha1", "md5", "sha256", "sha512")
@@ -24,8 +25,20 @@ log = logging.getLogger(__name__)
 class ShardError(RuntimeError):
     """A shard that is missing, damaged, or holds what may not be read.
 
-    Takes one message, so that it crosses from a worker process whole.
+    Takes one message, so that it crosses from a worker process whole. There PyTorch puts the worker's traceback around
+    it: here the shard comes first again, and the traceback is kept beside it.
+
+    Args:
+        message: Shard, what was found, what to do.
+
+    Attributes:
+        worker_traceback: What PyTorch made of it, or ``None`` where it arose in this process.
     """
+
+    def __init__(self, message: str):
+        own = from_worker(message)
+        super().__init__(message if own is None else own)
+        self.worker_traceback = None if own is None else message
 
 
 class CellReader(MDSReader):

@@ -12,6 +12,7 @@ import torch
 from streaming import MDSWriter
 
 from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
+from tahoe_distill.files import replace_text
 
 INDEX_FILE = "index.json"
 # Beside the splits of a prepared set: what it was made of.
@@ -102,5 +103,4 @@ def merged_index(folder: str, parts: Iterable[tuple[str, list[dict[str, Any]]]])
                 if entry.get(kind):
                     entry[kind] = {**entry[kind], "basename": f"{name}/{entry[kind]['basename']}"}
             shards.append(entry)
-    with open(os.path.join(folder, INDEX_FILE), "w", encoding="utf-8") as file:
-        json.dump({"version": 2, "shards": shards}, file, sort_keys=True)
+    replace_text(os.path.join(folder, INDEX_FILE), json.dumps({"version": 2, "shards": shards}, sort_keys=True))

@@ -19,8 +19,9 @@ from tahoe_distill.training.callbacks.parameter_groups import group_parameters
 from tahoe_distill.training.callbacks.run_report import RunReport
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
+from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
 from tahoe_distill.training.resume.configuration import differences, require_same_run
-from tahoe_distill.training.resume.interruption import Interruption
+from tahoe_distill.training.resume.interruption import Interruption, checkpoint_savers
 from tahoe_distill.training.resume.preflight import checkpoint_to_resume
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,10 @@ class DistillationCallback(CallbackWithConfig):
         # Before Composer makes the schedulers, which count the groups, and before it shards the model.
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
+        for saver in checkpoint_savers(state):
+            saver.saved_checkpoints = SyncedPaths(
+                saver.saved_checkpoints, sharded=lambda: state.fsdp_sharded_state_dict_enabled, wait=dist.barrier
+            )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")
 

@@ -13,16 +13,19 @@ from composer.loggers import Logger
 from composer.utils import create_interval_scheduler, dist
 from llmfoundry.interfaces import CallbackWithConfig
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, to_json
+from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
+from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
+from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
+from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class HFStudentCallback(CallbackWithConfig):
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
-        self.config = dict(train_config)
+        self.config = _with_cells(train_config)
         self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
         if self.push and not self.config.get("eval_loader"):
             raise ValueError(
@@ -84,6 +87,7 @@ class HFStudentCallback(CallbackWithConfig):
         self.dtype = getattr(torch, dtype)
         interval = Time.from_input(save_interval, TimeUnit.EPOCH)
         self.due = create_interval_scheduler(interval, include_end_of_training=False)
+        self.calibration: Calibration | None = None
         # Values of the last evaluation, which a checkpoint of Composer lacks.
         self.metrics: dict[str, float] = {}
         self.resumed = False
@@ -98,6 +102,8 @@ class HFStudentCallback(CallbackWithConfig):
             self._export(state, self.folder, push=self.push)
         elif event == Event.AFTER_LOAD:
             self._check_start(state)
+        elif event == Event.EVAL_BATCH_END:
+            self._keep_cells(state)
         elif event == Event.EVAL_AFTER_ALL:
             self._note_evaluation(state)
         elif self._is_interval(event, state):
@@ -124,6 +130,17 @@ class HFStudentCallback(CallbackWithConfig):
         elapsed = state.get_elapsed_duration()
         if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
             self._export(state, self.folder, push=self.push)
+
+    def _keep_cells(self, state: State) -> None:
+        """Have the first evaluator's cells at hand for the export's word on how far to trust a vector."""
+        if dist.get_global_rank() or state.dataloader_label != _first_label(state):
+            return
+        if self.calibration is None:
+            self.calibration = Calibration(unwrapped(state))
+        if state.eval_timestamp.batch.value <= 1:
+            self.calibration.clear()
+        outputs: Any = state.outputs
+        self.calibration.add(state.batch, outputs)
 
     def _note_evaluation(self, state: State) -> None:
         self.metrics = read_metrics(state)
@@ -160,9 +177,8 @@ class HFStudentCallback(CallbackWithConfig):
         extra: Mapping[str, str] | None = None,
         push: Mapping[str, Any] | None = None,
     ) -> None:
-        model: Any = state.model.module if state.is_model_ddp else state.model
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights: Any = get_model_state_dict(model.student, options=options)
+        model = unwrapped(state)
+        weights = gather_weights(model)
 
         def write() -> None:
             self._write(state, model, weights, folder, extra or {})
@@ -180,16 +196,17 @@ class HFStudentCallback(CallbackWithConfig):
         extra: Mapping[str, str],
     ) -> None:
         metrics = read_metrics(state) or self.metrics
-        config = type(model.student.config).from_dict(model.student.config.to_dict())
-        with torch.device("meta"):
-            student = Tx1Model(config)
-        student.load_state_dict(weights, assign=True, strict=True)
-        student = student.to(self.dtype).eval()
+        student = build_whole(model, weights, self.dtype)
         recorded = to_json(self.config)
+        training = _training(state)
         files = {
             **extra,
+            TRAINING_FILE: to_json(training),
+            **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
-            CARD_FILE: write_card(config, json.loads(recorded), metrics),
+            CARD_FILE: write_card(
+                student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming, training=training
+            ),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
@@ -197,6 +214,40 @@ class HFStudentCallback(CallbackWithConfig):
         replace = self._may_replace(folder)
         write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
         log.info("wrote the student to %s", folder)
+
+    def _confidence(self, student: Tx1Model) -> dict[str, str]:
+        """The file that tells how far to trust a vector, where there was an evaluation to learn it from."""
+        found = None if self.calibration is None else self.calibration.fit(student)
+        return {} if found is None else {CONFIDENCE_FILE: found.to_text()}
+
+
+def _training(state: State) -> dict[str, Any]:
+    """How long the run was trained, over all of its resumptions, and on what."""
+    seconds = state.timestamp.total_wct
+    hardware = f"{torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return {
+        "seconds": round(seconds.total_seconds(), 1) if seconds else 0.0,
+        "batches": state.timestamp.batch.value,
+        "processes": dist.get_world_size(),
+        "hardware": hardware,
+    }
+
+
+def _first_label(state: State) -> str | None:
+    return state.evaluators[0].label if state.evaluators else None
+
+
+def _with_cells(train_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's configuration, and among its variables what its cells are: the record is all that a card is made of."""
+    config = dict(train_config)
+    evaluation = config.get("eval_loader") or {}
+    sections = {"training": config.get("train_loader") or {}}
+    sections |= {} if isinstance(evaluation, list) else {"evaluation": evaluation}
+    found = {use: recorded_cells(section) for use, section in sections.items()}
+    known = {use: cells for use, cells in found.items() if cells}
+    if known:
+        config["variables"] = {**(config.get("variables") or {}), "cells": known}
+    return config
 
 
 def _exists(folder: Path) -> FileExistsError:

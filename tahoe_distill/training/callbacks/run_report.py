@@ -77,7 +77,8 @@ def start_line(state: State, config: Mapping[str, Any]) -> str:
     batch = state.timestamp.batch.value
     start = f"carrying on after batch {batch:,}" if batch else "from the beginning"
     return (
-        f"{teacher} a student of {size:,} parameters ({width} wide, {blocks} blocks) on {', '.join(cells)}, "
+        f"{teacher} a student of {size:,} parameters ({width} wide, {blocks} blocks) by "
+        f"{', '.join(model.objectives.objectives)} on {', '.join(cells)}, "
         f"{_cells_a_batch(state):,} a batch, for {state.max_duration.to_timestring()}, {start}; {destinations(config)}"
     )
 

@@ -9,9 +9,12 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tahoe_distill.files import sync, sync_names
 
 METADATA_FILE = ".metadata"
 # Composer's names for a file of rank 0 and for a folder of shards, in the order epoch, batch.
@@ -93,6 +96,33 @@ class SavedCheckpoint:
         for key in keys:
             value = value[key]
         return value
+
+
+class SyncedPaths(list[str]):
+    """Paths of a run's checkpoints, as Composer's saver keeps them; a path comes in once its file is on the disk.
+
+    Composer appends a checkpoint that it has written and linked, and then removes older ones. Without this, a machine
+    that goes down just then has neither.
+
+    Args:
+        paths: Paths so far.
+        sharded: Called without arguments: whether a checkpoint is a folder with a share of each process.
+        wait: Called without arguments in each process that has a share: waits for the others.
+    """
+
+    def __init__(self, paths: Iterable[str], *, sharded: Callable[[], bool], wait: Callable[[], object]):
+        super().__init__(paths)
+        self.sharded, self.wait = sharded, wait
+
+    def append(self, path: str) -> None:
+        """Have a checkpoint and the link to it on the disk, and note it."""
+        folder = Path(path).parent
+        sync(folder if self.sharded() else path)
+        sync_names(folder.parent if self.sharded() else folder)
+        if self.sharded():
+            # The first process removes the older ones, of all.
+            self.wait()
+        super().append(path)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> SavedCheckpoint | None:

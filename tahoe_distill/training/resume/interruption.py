@@ -1,8 +1,11 @@
 """A warning shot: a run that is told to end writes a checkpoint after its batch and ends with a code of its own."""
 
+import contextlib
 import logging
 import os
 import signal
+import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -17,6 +20,9 @@ log = logging.getLogger(__name__)
 
 # What Slurm and clouds with spot machines send before they take a machine away.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# What comes this soon after the first is the same event: a machine that is taken away tells all processes of a run, and
+# then its launcher tells them again.
+_SAME_SECONDS = 5.0
 
 
 class RunInterrupted(SystemExit):
@@ -40,10 +46,11 @@ class Interruption:
     def __init__(self) -> None:
         self.received = 0
         self._before: dict[int, Any] = {}
+        self._told_at = 0.0
         self._saved_at: int | None = None
 
     def watch(self) -> None:
-        """Take the signals from now on; a second one ends the process at once."""
+        """Take the signals from now on; a later one ends the process at once."""
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._receive)
         # Workers that load data inherit handlers by forking, and must end when they are told to.
@@ -68,11 +75,16 @@ class Interruption:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.received = number
-        # Not the log: its lock may be in the hands of the very code that the signal interrupted.
-        os.write(2, f"{signal.Signals(number).name}: ending after this batch; send it again to end at once\n".encode())
+            if time.monotonic() - self._told_at > _SAME_SECONDS:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        self.received, self._told_at = number, time.monotonic()
+        text = f"{signal.Signals(number).name}: ending after this batch; send it after {_SAME_SECONDS:.0f} s "
+        # Not the log: its lock may be in the hands of the very code that the signal interrupted. Whoever reads this may
+        # be gone with the launcher.
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}again to end at once\n".encode())
 
     def _save_if_told(self, state: State) -> None:
         # A signal may reach one process alone, or two of them on either side of a batch.
@@ -82,13 +94,13 @@ class Interruption:
         if not told.item() or (elapsed is not None and elapsed >= 1.0):
             return
         self.received, self._saved_at = int(told), state.timestamp.batch.value
-        for saver in _savers(state):
+        for saver in checkpoint_savers(state):
             # It comes after this callback, and saves in this very event.
             saver.save_interval = lambda state, event: True
 
     def _message(self, state: State) -> str:
         name, batch = signal.Signals(self.received).name, self._saved_at
-        folders = [saver.folder for saver in _savers(state)]
+        folders = [saver.folder for saver in checkpoint_savers(state)]
         if not folders:
             return f"{name}: the run ended after batch {batch}; it has no save_folder, so nothing of it is kept"
         return (
@@ -97,7 +109,28 @@ class Interruption:
         )
 
 
-def _savers(state: State) -> list[CheckpointSaver]:
+def leave_signals_to_parent(worker: int = 0) -> None:
+    """In a loader's worker: end when the process that reads from it says so, and at no signal that others send.
+
+    Slurm and other schedulers tell every process of a job. A worker that ended there would take the run along in the
+    middle of its last batch.
+
+    Args:
+        worker: Its number, which PyTorch hands in.
+    """
+    parent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def wait() -> None:
+        while signal.sigwaitinfo(SIGNALS).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def checkpoint_savers(state: State) -> list[CheckpointSaver]:
+    """Composer's callbacks that write a run's checkpoints."""
     return [callback for callback in state.callbacks if isinstance(callback, CheckpointSaver)]
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,18 @@ def end_with_launcher() -> None:
     """
     if sys.platform == "linux" and "LOCAL_WORLD_SIZE" in os.environ:
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def shield_helpers() -> None:
+    """Start Python's keeper of shared memory so that SIGUSR1, which a scheduler sends to all, does not end it.
+
+    It would be started again, and lose sight of the blocks there are.
+    """
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def checkpoint_to_resume(config: Mapping[str, Any]) -> SavedCheckpoint | None:

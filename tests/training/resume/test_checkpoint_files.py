@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch.distributed.checkpoint import FileSystemReader
 
-from tahoe_distill.training.resume.checkpoint_files import find_checkpoint, find_checkpoints
+from tahoe_distill import files
+from tahoe_distill.training.resume.checkpoint_files import SyncedPaths, find_checkpoint, find_checkpoints
 from tests.helpers.checkpoints import cut, write_file, write_shards
+from tests.helpers.in_process import train
 from tests.helpers.pickles import RunsCode
 
 WRITERS = pytest.mark.parametrize("write", [write_file, write_shards], ids=["file", "shards"])
@@ -107,3 +109,43 @@ def test_nothing_in_a_pickle_is_run(tmp_path):
         saved.damage()
         saved.run_name()
     assert not (tmp_path / "made").exists()
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What is put on the disk and what is removed, in order, by name."""
+    done, sync_one, remove = [], files._sync_one, os.remove
+
+    def note_sync(path):
+        done.append(f"sync {path.name}")
+        sync_one(path)
+
+    def note_removal(path, **settings):
+        done.append(f"remove {os.path.basename(path)}")
+        remove(path, **settings)
+
+    monkeypatch.setattr(files, "_sync_one", note_sync)
+    monkeypatch.setattr(os, "remove", note_removal)
+    return done
+
+
+def test_a_checkpoint_goes_when_the_next_is_on_the_disk(tmp_path, run_config, steps):
+    saving = {"save_folder": str(tmp_path / "ckpt"), "save_interval": "3ba", "save_num_checkpoints_to_keep": 1}
+    train({**run_config, **saving, "callbacks": {}, "eval_interval": 0}, tmp_path / "run.yaml")
+    told = [step for step in steps if "ep" in step or step == "sync ckpt"]
+    assert told == [
+        "sync ep0-ba3-rank0.pt",
+        "sync ckpt",
+        "sync ep0-ba6-rank0.pt",
+        "sync ckpt",
+        "remove ep0-ba3-rank0.pt",
+    ]
+
+
+def test_of_a_sharded_one_every_share_is_on_the_disk_before_the_processes_go_on(tmp_path, steps):
+    folder = write_shards(tmp_path, 0, 3)
+    paths = SyncedPaths([], sharded=lambda: True, wait=lambda: steps.append("wait"))
+    paths.append(str(next(folder.glob("__*"))))
+    assert sorted(steps[:-3]) == sorted(f"sync {path.name}" for path in folder.iterdir())
+    assert steps[-3:] == [f"sync {folder.name}", f"sync {tmp_path.name}", "wait"]
+    assert len(paths) == 1

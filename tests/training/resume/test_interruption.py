@@ -1,11 +1,15 @@
 """Runs that are told to end, that meet another run, or that carry on with other settings; the runs are whole ones."""
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
 import torch
 
-from tests.helpers import HELPERS
+from tahoe_distill.training.resume.interruption import Interruption
+from tests.helpers import HELPERS, REPOSITORY
 from tests.helpers.whole_runs import weights
 
 
@@ -116,3 +120,54 @@ def test_a_loss_that_is_no_number_ends_in_a_paragraph(runs, config, tmp_path):
     code, output = runs.distill(folder, {**config, "optimizer": {**config["optimizer"], "lr": 1.0e30}})
     assert code == 1
     assert "distill: error: the loss is nan at batch" in output and "Traceback" not in output
+
+
+def test_a_scheduler_that_tells_every_process_gets_a_checkpoint(runs, config, tmp_path):
+    """The helpers of a run, and those that load its data, do not end of the signal."""
+    config["train_loader"] = {**config["train_loader"], "num_workers": 1}
+    folder = planned(tmp_path / "run", ("told_all", 4))
+    code, output = runs.distill(folder, config)
+    assert code == 75, output
+    assert "SIGUSR1: ending after this batch" in output and "died unexpectedly" not in output
+    assert (folder / "checkpoints" / "ep0-ba5-rank0.pt").exists()
+
+
+@pytest.fixture
+def interruption(monkeypatch):
+    ended = []
+    monkeypatch.setattr("os.kill", lambda process, number: ended.append(number))
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    return Interruption(), ended
+
+
+def test_what_the_launcher_repeats_is_the_same_signal(interruption, monkeypatch):
+    told, ended = interruption
+    clock = iter([100.0, 100.5, 130.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    told._receive(signal.SIGUSR1, None)
+    told._receive(signal.SIGTERM, None)
+    assert told.received == signal.SIGUSR1 and ended == []
+    told._receive(signal.SIGTERM, None)
+    assert ended == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(75, True), (0, False), (1, False)])
+def test_the_job_of_slurm_goes_back_into_the_queue_after_a_checkpoint_alone(tmp_path, code, requeued):
+    stubs = {
+        "srun": 'shift; export SLURM_NODEID=0; exec "$@"',
+        "scontrol": 'echo "$@" >> scontrol.log; echo node1; echo node2',
+        # That an ignored signal stays ignored is what keeps the launcher alive.
+        "composer": f'kill -USR1 $$; echo "$@" > composer.log; exit {code}',
+    }
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NODELIST": "n"}
+    environment = {**os.environ, **variables, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = REPOSITORY / "slurm/70m.sbatch"
+    done = subprocess.run(["bash", script, "max_duration=1ep"], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == code
+    given = (tmp_path / "composer.log").read_text()
+    assert "--nproc 4 --world_size 8 --node_rank 0 --master_addr node1 " in given
+    assert given.endswith("-f configs/70m.yaml max_duration=1ep\n")
+    assert ("requeue 7" in (tmp_path / "scontrol.log").read_text()) is requeued

@@ -15,6 +15,7 @@ from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.dataloader import build_tahoe_mds_dataloader
 from tahoe_distill.training.model import TahoeDistillModel
 from tests.helpers.in_process import train
+from tests.helpers.tiny_student import randomised
 
 DRUGS = {"<pad>": 0, "DMSO": 1, "aspirin": 2}
 OBJECTIVES = {"cosine": 1.0, "gene": 1.0, "hidden": {"layer_map": [[1, 2]]}, "expression": {"alpha": 0.5}}
@@ -43,7 +44,7 @@ def teacher(vocab, tmp_path_factory):
     drugs = {"num_drugs": 3, "drug_fingerprint_dim": 5, "drug_token_id": vocab["<drug>"], "drug_act": "gelu"}
     folder = tmp_path_factory.mktemp("drugs") / "release"
     processor = Tx1Processor(vocab, max_length=32, use_chem_token=True, drug_to_id=DRUGS)
-    write_release(Tx1Model(Tx1Config(vocab_size=len(vocab), **sizes, **drugs)).eval(), processor, folder)
+    write_release(randomised(Tx1Config(vocab_size=len(vocab), **sizes, **drugs), 0.1), processor, folder)
     return folder
 
 
@@ -145,7 +146,7 @@ def test_a_pruned_student_has_the_drug_under_its_own_number(build, vocab, tmp_pa
     tokens = {"ENSG00000000001": 0, "<drug>": 7, "ENSG00000000002": 8, "<cls>": 11, "<pad>": 20}
     processor = Tx1Processor(GeneVocab(tokens), use_chem_token=True)
     config = Tx1Config(**{**STUDENT, "vocab_size": 21, "num_drugs": 3, "drug_fingerprint_dim": 5})
-    model = Tx1Model(config).eval()
+    model = randomised(config, 0.1)
     write_release(model, processor, tmp_path / "release")
     pruned = TahoeDistillModel(
         {**STUDENT, "drug_token": True, "genes": str(tmp_path / "genes.txt")},
