@@ -149,7 +149,7 @@ def print_fidelity(
     for name in args.only:
         folder, seconds = run_student(name, STUDENTS[name], args.batches)
         pair = load_student(folder)
-        outside = pair[0].num_parameters() - pair[0].gene_encoder.embedding.weight.numel()
+        outside = pair[0].num_parameters() - pair[0].gene_table_size
         rows[f"{name} | {outside:,} | {seconds:.0f}"] = vectors(held_out, pair)
     for name, found in rows.items():
         student = torch.from_numpy(np.asarray(found, dtype=np.float32))
