@@ -66,6 +66,7 @@ def main() -> None:
     """Train what is not there yet, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=1500, help="batches of a run without attention (%(default)s)")
+    parser.add_argument("--only", nargs="+", default=list(STUDENTS), choices=list(STUDENTS), help="students to train")
     parser.add_argument("--adata", help="h5ad with raw counts, for the speed at real sizes")
     parser.add_argument("--vocab", help="vocab.json of the release, likewise")
     parser.add_argument("--cells", type=int, default=500, help="cells a turn of the fast ways (%(default)s)")
@@ -76,16 +77,17 @@ def main() -> None:
     train, held_out = (anndata.read_h5ad(RUN / f"cells/{name}.h5ad") for name in ("train", "held_out"))
     target, given = (vectors(cells, (teacher.model, teacher.processor)) for cells in (held_out, train))
     centre = torch.from_numpy(given.mean(axis=0))
-    print_fidelity(args.batches, target, centre, held_out=held_out, others=baselines(train, held_out, given))
-    print_sizes(target, held_out)
-    print_contexts(target, held_out)
+    print_fidelity(args, target, centre, held_out=held_out, others=baselines(train, held_out, given))
+    if "static-small" in args.only:
+        print_sizes(target, held_out)
+        print_contexts(target, held_out)
     if args.adata and args.vocab:
         print_speed(args)
 
 
 def run_student(name: str, settings: Settings, batches: int) -> tuple[Path, float]:
     """Train a student unless it is there; its folder and the CPU seconds that it took."""
-    folder = RUN / name.translate(str.maketrans(" ,", "--"))
+    folder = _folder(name)
     if not (folder / "seconds.json").is_file():
         config = OmegaConf.load("configs/quickstart.yaml")
         own = {"variables": {"run_folder": str(folder), "shards": f"{RUN}/shards"}, **settings}
@@ -104,6 +106,10 @@ def run_student(name: str, settings: Settings, batches: int) -> tuple[Path, floa
             raise RuntimeError(f"{name} ended with exit code {done.returncode}; see {folder}/log.txt")
         (folder / "seconds.json").write_text(json.dumps(_child_seconds() - before))
     return folder / "hf", json.loads((folder / "seconds.json").read_text())
+
+
+def _folder(name: str) -> Path:
+    return RUN / name.translate(str.maketrans(" ,", "--"))
 
 
 def _child_seconds() -> float:
@@ -128,17 +134,22 @@ def baselines(train: anndata.AnnData, held_out: anndata.AnnData, given: Vectors)
 
 
 def print_fidelity(
-    batches: int, target: Vectors, centre: torch.Tensor, *, held_out: anndata.AnnData, others: dict[str, Vectors]
+    args: argparse.Namespace,
+    target: Vectors,
+    centre: torch.Tensor,
+    *,
+    held_out: anndata.AnnData,
+    others: dict[str, Vectors],
 ) -> None:
     """A row for each student and baseline: size, training, fidelity and pace on the held-out cells."""
     teacher = torch.from_numpy(target)
     print("| student | parameters outside the gene table | CPU s of training | centred cosine | 10-neighbour overlap |")
     print("|---|---|---|---|---|")
     rows = dict(others)
-    for name, settings in STUDENTS.items():
-        folder, seconds = run_student(name, settings, batches)
+    for name in args.only:
+        folder, seconds = run_student(name, STUDENTS[name], args.batches)
         pair = load_student(folder)
-        outside = pair[0].num_parameters() - pair[0].gene_encoder.embedding.weight.numel()
+        outside = pair[0].num_parameters() - pair[0].gene_table_size
         rows[f"{name} | {outside:,} | {seconds:.0f}"] = vectors(held_out, pair)
     for name, found in rows.items():
         student = torch.from_numpy(np.asarray(found, dtype=np.float32))
@@ -154,7 +165,9 @@ def print_sizes(target: Vectors, held_out: anndata.AnnData) -> None:
     print("\n| 10-neighbour overlap | " + " | ".join(map(str, SIZES)) + " | 64, int8 | 64, binary |")
     print("|---" * (len(SIZES) + 3) + "|")
     for name in ("static-small", "static-small, nested"):
-        pair = load_student(run_student(name, {}, 0)[0])
+        if not (_folder(name) / "hf").is_dir():
+            continue
+        pair = load_student(_folder(name) / "hf")
         row = [vectors(held_out, pair, dim=size) for size in SIZES]
         centred = row[-1] - row[-1].mean(axis=0)
         scale = np.abs(row[-1]).max(axis=0) / 127
@@ -166,7 +179,7 @@ def print_sizes(target: Vectors, held_out: anndata.AnnData) -> None:
 
 def print_contexts(target: Vectors, held_out: anndata.AnnData) -> None:
     """What a student makes of a part of a cell's genes, against the teacher that saw all of them."""
-    model, processor = load_student(run_student("static-small", {}, 0)[0])
+    model, processor = load_student(_folder("static-small") / "hf")
     print("\nstatic-small reading so many genes of a cell, 10-neighbour overlap:")
     for room in (32, 64, 128, 256, processor.max_length):
         processor.max_length = room

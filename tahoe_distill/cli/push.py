@@ -22,9 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what may be lost of a number of the evaluations, by the paired 95 %% interval (default 0)",
     )
     parser.add_argument(
-        "--evaluation", metavar="FOLDER", help="what `tahoe-distill evaluate --out` wrote of it, to publish beside it"
-    )
-    parser.add_argument(
         "--mode",
         choices=("max", "min"),
         help="which values of that metric are better, the highest or the lowest; needed only for one of your own",
@@ -45,7 +42,6 @@ def run(args: argparse.Namespace) -> None:
         mode=args.mode,
         private=args.private,
         dry_run=args.dry_run,
-        evaluation=args.evaluation,
         judge=judge_by_evaluations(args.margin) if args.only_if_better else None,
     )
     if report.revision is None:

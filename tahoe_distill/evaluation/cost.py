@@ -27,7 +27,7 @@ ROUNDS = 3
 
 def outside_gene_table(model: Tx1Model) -> int:
     """Parameters of a model without its gene table."""
-    return model.num_parameters() - model.gene_encoder.embedding.weight.numel()
+    return model.num_parameters() - model.gene_table_size
 
 
 @register_evaluator

@@ -27,7 +27,7 @@ class Integration(Evaluator):
     ``batch_entropy`` the mean entropy of the neighbours' batches as a share of that of all cells (0 … 1), and
     ``batch_silhouette`` one minus the absolute silhouette of batches. Neighbours weigh the same, where Korsunsky et al.
     2019 (https://doi.org/10.1038/s41592-019-0619-0) weigh them by distance. Where scib-metrics is installed, its own
-    ``scib_ilisi`` and ``scib_clisi`` stand beside them.
+    ``scib_ilisi`` and ``scib_clisi``, both scaled to 0 … 1 and best at 1, stand beside them.
     """
 
     name = "integration"

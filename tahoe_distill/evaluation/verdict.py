@@ -51,7 +51,7 @@ def judge(found: Evaluation, student: str, margin: float = MARGIN) -> Verdict:
     """
     values, neighbors = found.values.get(student, {}), _neighbors(found, student)
     if _F1 not in values or _F1 not in found.values.get(TEACHER, {}):
-        return Verdict(student, None, f"The cells have no labels to tell by. {neighbors}".strip(), margin)
+        return Verdict(student, None, f"There are no labels that it could be told by. {neighbors}".strip(), margin)
     low, high = _difference(found, student)
     difference = values[_F1] - found.values[TEACHER][_F1]
     sound = [control for control in controls(found) if not control["failed_as_it_must"]]
@@ -88,8 +88,8 @@ def _neighbors(found: Evaluation, student: str) -> str:
 def controls(found: Evaluation) -> list[dict[str, Any]]:
     """Each control, whether it failed as it must, and why.
 
-    Permuted genes must keep less than half the neighbours that the student keeps. A classifier that learned shuffled
-    labels must lose three quarters of what the teacher's is better than naming the most frequent label.
+    Both are counted from what chance gives. Permuted genes must lose half the neighbours that the student keeps beyond
+    it; a classifier that learned shuffled labels must lose three quarters of the teacher's accuracy beyond it.
     """
     checks = (_check(found, subject) for subject in found.subjects.values() if subject.role == CONTROL)
     return [check for check in checks if check is not None]
@@ -100,11 +100,8 @@ def _check(found: Evaluation, control: Subject) -> dict[str, Any] | None:
     here, there = (found.values.get(name, {}).get(measured) for name in (control.name, control.expects))
     if here is None or there is None:
         return None
-    chance = 0.0
-    if control.shuffled_labels:
-        labels = found.bench.labels[found.bench.judged]
-        chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-    limit = chance + (0.25 if control.shuffled_labels else 0.5) * max(there - chance, 0.0)
+    chance, share = _chance(found, control), 0.25 if control.shuffled_labels else 0.5
+    limit = chance + share * max(there - chance, 0.0)
     return {
         "control": control.name,
         "number": measured,
@@ -112,3 +109,11 @@ def _check(found: Evaluation, control: Subject) -> dict[str, Any] | None:
         "must_be_below": limit,
         "failed_as_it_must": bool(here < limit or here <= chance),
     }
+
+
+def _chance(found: Evaluation, control: Subject) -> float:
+    """What knowing nothing reaches: always the most frequent label, or ten neighbours drawn at random."""
+    if not control.shuffled_labels:
+        return min(10 / max(found.bench.query.n_obs - 1, 1), 1.0)
+    labels = found.bench.labels[found.bench.judged]
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

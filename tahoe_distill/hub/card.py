@@ -249,7 +249,7 @@ def _results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _sizes(config: Tx1Config) -> str:
     with torch.device("meta"):
         model = Tx1Model(config)
-    parameters, table = model.num_parameters(), model.gene_encoder.embedding.weight.numel()
+    parameters, table = model.num_parameters(), model.gene_table_size
     rows = {
         "parameters": f"{parameters:,}",
         "outside the gene table": f"{parameters - table:,}",

@@ -1,56 +1,35 @@
-"""The evaluation that a model carries: what is published of it, and what is decided by it."""
+"""What is decided by the evaluations that a model and its published version carry."""
 
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from tahoe_distill.hub.comparison import NotBetterError
-from tahoe_distill.hub.folder import EVALUATION_FILES
+from tahoe_distill.hub.evaluation_card import FIGURE_PREFIX
+from tahoe_distill.hub.folder import EVALUATION_FILES, RESULTS_FOLDER
 
+# All that an evaluation adds to a repository.
+OF_EVALUATIONS = (*EVALUATION_FILES, f"{FIGURE_PREFIX}*.png", f"{RESULTS_FOLDER}/*")
 # Given a metric, the folder to publish and one with the published evaluation: whether the first is no worse, and why;
 # None where it cannot tell.
 Judge = Callable[[str, Path, Path], tuple[bool, str] | None]
 
 
-def evaluation_files(folder: Path, evaluation: str | os.PathLike[str] | None) -> dict[str, Path]:
-    """The files of the evaluation to publish, by the names they get; empty where there is none.
-
-    Args:
-        folder: The model folder, which may hold one.
-        evaluation: What `tahoe-distill evaluate --out` wrote, where it is published instead.
-
-    Raises:
-        ValueError: When that is no evaluation.
-    """
-    if evaluation is None:
-        found = {name: folder / name for name in EVALUATION_FILES}
-        return found if all(path.is_file() for path in found.values()) else {}
-    found = dict(zip(EVALUATION_FILES, (Path(evaluation) / name for name in ("metrics.json", "cells.csv.gz"))))
-    missing = [path for path in found.values() if not path.is_file()]
-    if missing:
-        raise ValueError(f"{missing[0]} is missing; expected the folder that `tahoe-distill evaluate --out` wrote")
-    return found
+def carries_evaluation(folder: Path) -> bool:
+    """Whether a model folder holds an evaluation, as `tahoe-distill evaluate --card` puts it there."""
+    return all((folder / name).is_file() for name in EVALUATION_FILES)
 
 
-def link_files(evaluated: Mapping[str, Path], folder: Path) -> None:
-    """Put links to files into a folder, under their new names."""
-    for name, path in evaluated.items():
-        os.symlink(path.resolve(), folder / name)
-
-
-def is_judged(
-    judge: Judge, metric: str, evaluated: Mapping[str, Path], *, published: tuple[HfApi, str, str | None]
-) -> bool:
+def is_judged(judge: Judge, metric: str, folder: Path, *, published: tuple[HfApi, str, str | None]) -> bool:
     """Whether the evaluations of both versions could decide.
 
     Args:
         judge: What decides.
         metric: By which number.
-        evaluated: The new version's evaluation.
+        folder: The new version, with its evaluation.
         published: The hub, the repository and the commit that is there.
 
     Raises:
@@ -58,10 +37,7 @@ def is_judged(
         OSError: When the hub does not answer.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        link_files(evaluated, new)
-        said = judge(metric, new, old) if _fetch(*published, folder=old) else None
+        said = judge(metric, folder, Path(scratch)) if _fetch(*published, folder=Path(scratch)) else None
     if said is not None and not said[0]:
         raise NotBetterError(f"{said[1]}; push without the condition to replace what is published all the same")
     return said is not None

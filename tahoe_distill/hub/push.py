@@ -15,7 +15,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from tahoe_distill.hub.card import PLACEHOLDER, card_of_folder
 from tahoe_distill.hub.checklist import require_complete
 from tahoe_distill.hub.comparison import NotBetterError, find_metric, read_published, require_better
-from tahoe_distill.hub.evaluated import Judge, evaluation_files, is_judged, link_files
+from tahoe_distill.hub.evaluated import OF_EVALUATIONS, Judge, carries_evaluation, is_judged
 from tahoe_distill.hub.export import (
     Golden,
     GoldenMismatchError,
@@ -28,7 +28,6 @@ from tahoe_distill.hub.export import (
 from tahoe_distill.hub.folder import (
     ANY_WEIGHTS,
     CARD_FILE,
-    EVALUATION_FILES,
     FORMER_FILES,
     GOLDEN_FILE,
     HYPERPARAMETERS_FILE,
@@ -63,7 +62,6 @@ def push_folder(
     mode: str | None = None,
     private: bool = False,
     dry_run: bool = False,
-    evaluation: str | os.PathLike[str] | None = None,
     judge: Judge | None = None,
 ) -> PushReport:
     """Publish a model folder on the hub that ``HF_ENDPOINT`` names.
@@ -76,7 +74,6 @@ def push_folder(
             itself says.
         private: Create the repository as a private one.
         dry_run: Check and compare, upload nothing.
-        evaluation: What `tahoe-distill evaluate --out` wrote of this student, to be published beside it.
         judge: What decides by the evaluations that the folder and the published version carry; where it cannot, their
             metrics do.
 
@@ -89,12 +86,11 @@ def push_folder(
         GoldenMismatchError: When the folder, or the revision just published, does not give the golden vectors.
         PermissionError: When nobody is signed in.
         ValueError: When ``repo_id`` is no name of a repository; when the metric, or which of its values are better, is
-            unknown; when ``evaluation`` is none; when ``private`` is asked of a public repository.
+            unknown; when ``private`` is asked of a public repository.
         OSError: When the hub cannot be reached or refuses.
     """
     folder, api = Path(folder), HfApi()
-    evaluated = evaluation_files(folder, evaluation)
-    judge = judge if evaluated and only_if_better else None
+    judge = judge if only_if_better and carries_evaluation(folder) else None
     if judge is None:
         _check_condition(only_if_better, mode, "push")
     check_repository(repo_id, "push")
@@ -110,14 +106,11 @@ def push_folder(
     if published.sha and private and not published.private:
         raise ValueError(f"{repo_id} exists and is public, but a private push was asked for; choose another repository")
     if published.has_model and only_if_better is not None:
-        judged = judge is not None and is_judged(
-            judge, only_if_better, evaluated, published=(api, repo_id, published.sha)
-        )
+        judged = judge is not None and is_judged(judge, only_if_better, folder, published=(api, repo_id, published.sha))
         if not judged:
             require_better(metrics, published.metrics, only_if_better, mode=mode)
     golden = _golden(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        link_files(evaluated, Path(scratch))
         _stage(folder, Path(scratch), repo_id, previous=published.metrics, golden=golden)
         files = tuple(sorted(path.name for path in Path(scratch).iterdir()))
         if dry_run:
@@ -240,7 +233,7 @@ def _link(path: Path, place: Path) -> None:
 def _stage(folder: Path, stage: Path, repo_id: str, *, previous: Mapping[str, Any], golden: Golden) -> None:
     """Fill ``stage`` with what is to be uploaded: links to the folder's files, and the two that a push writes."""
     for path in folder.iterdir():
-        if path.name not in (GOLDEN_FILE, CARD_FILE, *EVALUATION_FILES, *FORMER_FILES):
+        if path.name not in (GOLDEN_FILE, CARD_FILE, *FORMER_FILES):
             _link(path, stage / path.name)
     (stage / GOLDEN_FILE).write_text(golden_text(golden), encoding="utf-8")
     (stage / CARD_FILE).write_text(_card(folder, stage, repo_id, previous), encoding="utf-8")
@@ -270,7 +263,7 @@ def _upload(api: HfApi, stage: str, repo_id: str, *, private: bool, parent: str 
         commit_description="\n".join(f"{name}: {value}" for name, value in sorted(metrics.items())),
         # Weights of an earlier version under other names would be loaded in place of the new ones; its evaluation would
         # be taken for theirs.
-        delete_patterns=[*ANY_WEIGHTS, *EVALUATION_FILES, *FORMER_FILES] if parent else None,
+        delete_patterns=[*ANY_WEIGHTS, *OF_EVALUATIONS, *FORMER_FILES] if parent else None,
         parent_commit=parent,
     )
 

@@ -406,6 +406,13 @@ class Tx1Model(Tx1PreTrainedModel):
             self.projection = nn.Linear(config.hidden_size, config.projection_dim)
         self.post_init()
 
+    @property
+    def gene_table_size(self) -> int:
+        """Parameters of the tables with a row for each token: what grows with the vocabulary and is looked up."""
+        rows = self.config.vocab_size
+        tables = (x for x in self.modules() if isinstance(x, nn.Embedding) and x.num_embeddings == rows)
+        return sum(table.weight.numel() for table in tables)
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.gene_encoder.embedding
 

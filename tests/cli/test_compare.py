@@ -44,7 +44,7 @@ def test_models_are_evaluated_together_and_the_better_passes_the_gate(models, tm
 def test_a_model_without_cells_to_judge_it_by(models, tmp_path, capsys):
     (good, _), (_, teacher, *_) = models
     assert main(["compare", good]) == 1
-    assert "expected the folder that `tahoe-distill evaluate --out` wrote" in capsys.readouterr().err
+    assert "expected what `tahoe-distill evaluate --out` wrote" in capsys.readouterr().err
     (tmp_path / "copy/metrics.json").write_text('{"eval/cosine": 0.9}')
     assert main(["compare", good]) == 1
     assert "give --teacher and --adata where this is a model" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """`tahoe-distill convert`: the folder it writes loads without this package and outputs alike."""
 
+import json
 import os
 import subprocess
 import sys
@@ -73,9 +74,10 @@ def test_folder_is_the_teacher(out, small_teacher):
     assert "gene_symbols.json" in names
 
 
-def test_a_vocabulary_of_symbols_needs_no_table(tmp_path):
+def test_a_vocabulary_of_symbols_carries_the_ids_of_its_genes(tmp_path):
     assert main(["convert", "--source", "tx1-nano", "--out", str(tmp_path / "nano")]) == 0
-    assert not (tmp_path / "nano" / "gene_symbols.json").exists()
+    table = json.loads((tmp_path / "nano" / "gene_symbols.json").read_text())
+    assert table["ENSG00000010610"] == "CD4"
 
 
 def test_bad_input_is_one_paragraph_and_no_folder(tmp_path, small_teacher, capsys):

@@ -22,7 +22,7 @@ def calls(monkeypatch):
 
 def test_arguments_are_passed_on(calls, capsys):
     assert main(["push", "hf", "lab/student", "--only-if-better", "own", "--mode", "min", "--private"]) == 0
-    options = {"only_if_better": "own", "mode": "min", "private": True, "dry_run": False, "evaluation": None}
+    options = {"only_if_better": "own", "mode": "min", "private": True, "dry_run": False}
     (called,) = calls
     assert callable(called[-1].pop("judge"))
     assert called == ("hf", "lab/student", options)

@@ -7,7 +7,7 @@ import pytest
 from tahoe_distill.embedding import check_determinism, embed
 from tahoe_distill.embedding.pipeline import pack, unpack
 from tahoe_distill.models import GeneVocab, Tx1Model, Tx1Processor
-from tests.helpers.tiny_student import tiny_cells
+from tests.helpers.tiny_student import tiny_cells, tiny_pair
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,13 @@ from tests.helpers.tiny_student import tiny_cells
 def test_batch_size_and_chunking(options, adata, pair, reference):
     found = embed(adata, pair, copy=True, **options).obsm["X_tx1"]
     np.testing.assert_allclose(found, reference, atol=1e-6)
+
+
+def test_company_without_attention(adata):
+    pair = tiny_pair(encoder="set", set_pools=["mean", "attention", "top"], set_pair_rank=4)
+    alone = embed(adata, pair, copy=True, batch_size=1).obsm["X_tx1"]
+    for options in ({}, {"batch_size": 7}, {"window": 13}):
+        np.testing.assert_allclose(embed(adata, pair, copy=True, **options).obsm["X_tx1"], alone, atol=1e-6)
 
 
 def test_order_and_company(adata, pair, reference):

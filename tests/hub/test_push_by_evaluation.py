@@ -22,10 +22,10 @@ def no_reload(monkeypatch):
 
 
 @pytest.fixture
-def write_evaluation(tmp_path):
-    """A function that writes what `evaluate --out` would have written of a student."""
+def write_evaluated(write_student):
+    """A function that writes a student's folder with an evaluation as `evaluate --card` would have put there."""
 
-    def write(name, shift, cells="hash"):
+    def write(name, shift, cells="hash", **metrics):
         overlap = np.random.default_rng(0).uniform(0.3, 0.7, 200) + shift
         record = {
             "schema": SCHEMA,
@@ -40,51 +40,42 @@ def write_evaluation(tmp_path):
                 "student": {"role": "student", "values": {OVERLAP: overlap.mean()}, "intervals": {}},
             },
         }
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "metrics.json").write_text(json.dumps(record))
-        with gzip.open(tmp_path / name / "cells.csv.gz", "wt") as file:
+        folder = write_student(name, **metrics)
+        (folder / "evaluation.json").write_text(json.dumps(record))
+        with gzip.open(folder / "evaluation_cells.csv.gz", "wt") as file:
             file.write("cell,student/knn_overlap_10\n" + "".join(f"c{n},{v}\n" for n, v in enumerate(overlap)))
-        return tmp_path / name
+        return folder
 
     return write
 
 
-def judged_push(folder, evaluation, margin=0.0, metric=OVERLAP):
-    judge = judge_by_evaluations(margin)
-    return push_folder(folder, REPO, only_if_better=metric, evaluation=evaluation, judge=judge)
+def judged_push(folder, margin=0.0, metric=OVERLAP):
+    return push_folder(folder, REPO, only_if_better=metric, judge=judge_by_evaluations(margin))
 
 
-def test_the_interval_decides_and_the_evaluation_is_published(hub, write_student, write_evaluation):
-    folder = write_student()
-    report = push_folder(folder, REPO, evaluation=write_evaluation("old", 0.0))
+def test_the_interval_decides(hub, write_evaluated):
+    report = push_folder(write_evaluated("old", 0.0), REPO)
     assert {"evaluation.json", "evaluation_cells.csv.gz"} <= set(report.files) & set(hub.files(REPO))
-    assert not (folder / "evaluation.json").exists()
     with pytest.raises(
         NotBetterError, match=r"of the published one 0.5.*-0.05 .*not shown to be no worse; push without"
     ):
-        judged_push(folder, write_evaluation("worse", -0.05))
-    judged_push(folder, write_evaluation("a little worse", -0.01), margin=0.02)
-    judged_push(folder, write_evaluation("better", 0.05))
+        judged_push(write_evaluated("worse", -0.05))
+    judged_push(write_evaluated("little", -0.01), margin=0.02)
+    judged_push(write_evaluated("better", 0.05))
     found = json.loads(hub.files(REPO)["evaluation.json"])
     assert found["subjects"]["student"]["values"][OVERLAP] > 0.54
 
 
-def test_other_cells_cannot_decide_so_the_metrics_do(hub, write_student, write_evaluation, caplog):
-    push_folder(write_student(), REPO, evaluation=write_evaluation("old", 0.0))
-    folder = write_student("new", seed=1, **{"eval/cosine": 0.95})
-    other = write_evaluation("other", 0.1, cells="others")
+def test_other_cells_cannot_decide_so_the_metrics_do(hub, write_evaluated, caplog):
+    push_folder(write_evaluated("old", 0.0), REPO)
+    folder = write_evaluated("new", 0.1, cells="others", **{"eval/cosine": 0.95})
     with pytest.raises(ValueError, match="no metric named 'fidelity/knn_overlap_10'"):
-        judged_push(folder, other)
+        judged_push(folder)
     assert "it judged other cells" in caplog.text
-    judged_push(folder, other, metric="eval/cosine")
+    judged_push(folder, metric="eval/cosine")
 
 
-def test_an_evaluation_does_not_outlive_its_weights(hub, write_student, write_evaluation):
-    push_folder(write_student(), REPO, evaluation=write_evaluation("old", 0.0))
+def test_an_evaluation_does_not_outlive_its_weights(hub, write_student, write_evaluated):
+    push_folder(write_evaluated("old", 0.0), REPO)
     push_folder(write_student("new", seed=1), REPO)
     assert "evaluation.json" not in hub.files(REPO)
-
-
-def test_a_folder_that_is_no_evaluation(write_student, tmp_path):
-    with pytest.raises(ValueError, match=r"metrics.json is missing; expected the folder that `tahoe-distill evaluate"):
-        push_folder(write_student(), REPO, evaluation=tmp_path / "none", dry_run=True)

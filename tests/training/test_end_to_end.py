@@ -28,10 +28,19 @@ def test_one_process_trains_and_exports(tmp_path, run_config):
     assert saved == sum(tensor.numel() for tensor in weights(tmp_path / "hf").values())
 
 
-def test_two_processes_shard_the_student_and_export_it_whole(runs, tmp_path, run_config):
-    config = {**run_config, "fsdp_config": {"state_dict_type": "full"}}
+def test_two_processes_shard_the_student_judge_it_and_export_it_whole(runs, tmp_path, run_config, small_cells):
+    small_cells[40:].copy().write_h5ad(tmp_path / "cells.h5ad")
+    callbacks = {
+        **run_config["callbacks"],
+        "hf_student": {**run_config["callbacks"]["hf_student"], "best": "cells/fidelity/knn_overlap_10"},
+        "evaluate": {"adata": str(tmp_path / "cells.h5ad"), "label_key": "kind"},
+    }
+    config = {**run_config, "callbacks": callbacks, "fsdp_config": {"state_dict_type": "full"}}
     code, output = runs.distill(tmp_path, config, processes=2)
     assert code == 0, output
+    metrics = yaml.safe_load((tmp_path / "hf/metrics.json").read_text())
+    best = yaml.safe_load((tmp_path / "hf-best/best.json").read_text())
+    assert 0 <= metrics["cells/fidelity/knn_overlap_10"] == best["value"] <= 1
     exported = weights(tmp_path / "hf")
     assert exported["transformer_encoder.layers.0.self_attn.Wqkv.weight"].shape == (24, 8)
     assert all(torch.isfinite(tensor).all() for tensor in exported.values())
