@@ -68,12 +68,7 @@ def _without_shards(run: Mapping[str, Any]) -> Iterator[str]:
     for name in ("train_loader", "eval_loader"):
         section = run.get(name)
         for loader in section if isinstance(section, list) else [section]:
-            reads = isinstance(loader, dict) and loader.get("name") == "tahoe_mds" and loader.get("cache") is None
-            dataset = loader.get("dataset") if reads else None
-            if not isinstance(dataset, dict):
-                continue
-            streams = dataset["streams"].values() if isinstance(dataset.get("streams"), dict) else [dataset]
-            for stream in filter(lambda stream: isinstance(stream, dict) and not stream.get("remote"), streams):
+            for stream in _local_streams(loader):
                 folder = os.path.join(str(stream.get("local") or ""), stream.get("split") or "").rstrip("/")
                 if not os.path.isfile(os.path.join(folder, "index.json")):
                     yield (
@@ -81,6 +76,17 @@ def _without_shards(run: Mapping[str, Any]) -> Iterator[str]:
                         "write them with `tahoe-distill prepare` (the head of a YAML says what it needs), or name a "
                         "remote"
                     )
+
+
+def _local_streams(loader: Any) -> list[dict[str, Any]]:
+    """The streams of a loader that nothing is fetched for; none where it reads a cache of the teacher's outputs."""
+    if not isinstance(loader, dict) or loader.get("name") != "tahoe_mds" or loader.get("cache") is not None:
+        return []
+    dataset = loader.get("dataset")
+    if not isinstance(dataset, dict):
+        return []
+    streams = dataset["streams"].values() if isinstance(dataset.get("streams"), dict) else [dataset]
+    return [stream for stream in streams if isinstance(stream, dict) and not stream.get("remote")]
 
 
 def _found(section: Any, path: str, name: str = "") -> Iterator[tuple[str, Any]]:
