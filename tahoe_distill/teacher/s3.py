@@ -4,10 +4,8 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock
@@ -16,6 +14,7 @@ from tahoe_distill.files import remove, replace_text, sync, sync_names
 from tahoe_distill.models.processing_tx1 import SYMBOLS_FILE
 from tahoe_distill.teacher.download import SIZE_SUFFIX, size_message
 from tahoe_distill.teacher.release import DRUG_FILE, RELEASE_FILES, VOCAB_FILE
+from tahoe_distill.teacher.s3_store import Store, StoredFile, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +24,7 @@ _PLAIN = ("config.json", "preprocessor_config.json", SYMBOLS_FILE, "model.safete
 _DRUGS = (DRUG_FILE, "drug_to_id_pad.json")
 # What is asked for by name where a bucket gives its files, but no list of them.
 _KNOWN = (*RELEASE_FILES, *_PLAIN, *_DRUGS)
-_DENIED = ("403", "401", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 _MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
-_MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
-
-
-@dataclass(frozen=True)
-class _Object:
-    """An object of a bucket: its key, its bytes, and the store's mark of its content."""
-
-    key: str
-    bytes: int
-    etag: str
 
 
 def download_from_s3(url: str, size: str | None = None, *, cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -66,9 +54,9 @@ def download_from_s3(url: str, size: str | None = None, *, cache_dir: str | os.P
         raise ValueError(f"{url}: expected s3://bucket/folder, or s3://bucket/folder/checkpoint.pt")
     folder = _cache(cache_dir) / "--".join(["s3", bucket, *path.split("/"), *([size] if size else [])])
     try:
-        store = _Store(bucket, url)
+        store = Store(bucket, url, _KNOWN)
         objects = _choose(store, path, size)
-    except _Unreachable as error:
+    except Unreachable as error:
         return _fetched_before(folder, error)
     folder.mkdir(parents=True, exist_ok=True)
     version = hashlib.sha256(repr(sorted(objects.items(), key=lambda item: item[0])).encode()).hexdigest()[:16]
@@ -80,116 +68,7 @@ def download_from_s3(url: str, size: str | None = None, *, cache_dir: str | os.P
     return _place(folder / version)
 
 
-class _Unreachable(OSError):
-    """No answer from the store."""
-
-
-class _Store:
-    """One bucket, asked with or without a signature."""
-
-    def __init__(self, bucket: str, url: str):
-        try:
-            from boto3.session import Session
-        except ImportError as error:
-            raise ImportError(
-                f"{url}: reading S3 needs boto3, which `pip install 'tahoe-distill[train]'` brings"
-            ) from error
-        self.bucket, self.url = bucket, url
-        session = Session()
-        signed = session.get_credentials() is not None
-        self._clients = [_client(session, signed=kind) for kind in ((True, False) if signed else (False,))]
-
-    def ask(self, action: str, **options: Any) -> Any:
-        """What a client's method gives, ``None`` where there is no such thing.
-
-        Raises:
-            PermissionError: When the store refuses, signed and unsigned.
-            _Unreachable: When it does not answer.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        refusal: Exception | None = None
-        for client in self._clients:
-            try:
-                return getattr(client, action)(Bucket=self.bucket, **options)
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _MISSING:
-                    return None
-                if code not in _DENIED:
-                    raise OSError(f"{self.url}: the store cannot give it ({error})") from error
-                refusal = error
-            except BotoCoreError as error:
-                raise _Unreachable(f"{self.url}: the store cannot be reached ({error})") from error
-        raise PermissionError(
-            f"{self.url}: the store refuses to show it ({refusal}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of "
-            "someone who may read it, or ask its owner"
-        ) from refusal
-
-    def files(self, prefix: str) -> dict[str, _Object]:
-        """The objects right below a prefix, by name; those with a known name where the store gives no list."""
-        try:
-            return {entry.key.removeprefix(prefix): entry for entry in self._listed(prefix)}
-        except PermissionError:
-            found = {name: self._one(prefix + name) for name in _KNOWN}
-            if not any(found.values()):
-                raise
-            return {name: entry for name, entry in found.items() if entry is not None}
-
-    def folders(self, prefix: str) -> list[str]:
-        """Names of the folders below a prefix, none where the store gives no list."""
-        try:
-            pages = self._pages(prefix)
-            return [part["Prefix"].removeprefix(prefix) for page in pages for part in page.get("CommonPrefixes", ())]
-        except PermissionError:
-            return []
-
-    def one(self, prefix: str, name: str) -> dict[str, _Object]:
-        """One object and those beside it, by name; without it nothing."""
-        found = self._one(prefix + name)
-        return {} if found is None else {**self._beside(prefix), name: found}
-
-    def _beside(self, prefix: str) -> dict[str, _Object]:
-        try:
-            return self.files(prefix)
-        except PermissionError:
-            return {}
-
-    def _one(self, key: str) -> _Object | None:
-        try:
-            found = self.ask("head_object", Key=key)
-        except PermissionError:
-            # So a store answers where nobody may know what is not there.
-            return None
-        return None if found is None else _Object(key, found["ContentLength"], found["ETag"].strip('"'))
-
-    def _listed(self, prefix: str) -> Iterator[_Object]:
-        for page in self._pages(prefix):
-            for entry in page.get("Contents", ()):
-                yield _Object(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
-
-    def _pages(self, prefix: str) -> Iterator[Mapping[str, Any]]:
-        more: dict[str, Any] = {}
-        while True:
-            page = self.ask("list_objects_v2", Prefix=prefix, Delimiter="/", **more) or {}
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
-
-def _client(session: Any, *, signed: bool) -> Any:
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    options: dict[str, Any] = {} if signed else {"signature_version": UNSIGNED}
-    config = Config(connect_timeout=10, retries={"mode": "standard", "max_attempts": 5}, **options)
-    # The variable that streaming reads, so that cells and teacher can lie in one store.
-    region = session.region_name or "us-east-1"
-    return session.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL"), region_name=region, config=config)
-
-
-def _choose(store: _Store, path: str, size: str | None) -> dict[str, _Object]:
+def _choose(store: Store, path: str, size: str | None) -> dict[str, StoredFile]:
     """The objects that make the teacher, by file name."""
     if path.endswith(".pt"):
         prefix, _, name = path.rpartition("/")
@@ -212,7 +91,7 @@ def _choose(store: _Store, path: str, size: str | None) -> dict[str, _Object]:
     return _some(found, store.url)
 
 
-def _teacher_files(store: _Store, prefix: str) -> dict[str, _Object]:
+def _teacher_files(store: Store, prefix: str) -> dict[str, StoredFile]:
     """A folder's files that make a teacher: all of a release or transformers folder, or its one checkpoint."""
     found = store.files(prefix)
     checkpoints = sorted(name for name in found if name.endswith(".pt"))
@@ -224,7 +103,7 @@ def _teacher_files(store: _Store, prefix: str) -> dict[str, _Object]:
     return {name: entry for name, entry in found.items() if name in (*_KNOWN, *(weights or checkpoints))}
 
 
-def _some(objects: dict[str, _Object], url: str) -> dict[str, _Object]:
+def _some(objects: dict[str, StoredFile], url: str) -> dict[str, StoredFile]:
     if not objects:
         raise FileNotFoundError(
             f"{url}: found no teacher there; expected a folder with {', '.join(RELEASE_FILES)}, or a Composer "
@@ -233,7 +112,7 @@ def _some(objects: dict[str, _Object], url: str) -> dict[str, _Object]:
     return objects
 
 
-def _fetch(store: _Store, objects: Mapping[str, _Object], folder: Path) -> None:
+def _fetch(store: Store, objects: Mapping[str, StoredFile], folder: Path) -> None:
     """Fetch into a hidden sibling that takes the name in the end; files that are whole stay for another try."""
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(exist_ok=True)
@@ -250,7 +129,7 @@ def _fetch(store: _Store, objects: Mapping[str, _Object], folder: Path) -> None:
     sync_names(folder.parent)
 
 
-def _check(store: _Store, entry: _Object, path: Path) -> None:
+def _check(store: Store, entry: StoredFile, path: Path) -> None:
     """Remove and refuse a file that is not what the store lists."""
     found = f"{path.stat().st_size} bytes" if path.is_file() else "no such object any more"
     expected = f"{entry.bytes} bytes"
@@ -265,7 +144,7 @@ def _check(store: _Store, entry: _Object, path: Path) -> None:
         )
 
 
-def _part_bytes(store: _Store, entry: _Object) -> int | None:
+def _part_bytes(store: Store, entry: StoredFile) -> int | None:
     """In parts of how many bytes an object was stored, ``None`` where its mark says nothing of its content."""
     first = store.ask("head_object", Key=entry.key, PartNumber=1) or {}
     # With a key of its own, a store marks objects by something else than MD5.

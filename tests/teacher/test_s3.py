@@ -7,8 +7,9 @@ import torch
 from boto3.s3.transfer import TransferConfig
 
 from tahoe_distill import load_teacher
-from tahoe_distill.teacher import s3
+from tahoe_distill.teacher import s3, s3_store
 from tahoe_distill.teacher.s3 import download_from_s3
+from tahoe_distill.teacher.s3_store import Store
 from tests.helpers.s3_server import forget_credentials, new_bucket, s3_server, use_s3
 
 pytest.importorskip("moto.server", reason="needs moto[server]")
@@ -105,7 +106,7 @@ def refuse_signed(monkeypatch):
     """Have the store refuse what is signed, as one does where the signer is nobody's."""
     from botocore.exceptions import ClientError
 
-    client = s3._client
+    client = s3_store._client
 
     def choosy(session, *, signed):
         found = client(session, signed=signed)
@@ -114,7 +115,7 @@ def refuse_signed(monkeypatch):
             found.meta.events.register("before-send", lambda **_: (_ for _ in ()).throw(error))
         return found
 
-    monkeypatch.setattr(s3, "_client", choosy)
+    monkeypatch.setattr(s3_store, "_client", choosy)
 
 
 def test_a_private_bucket_is_told(put, release, tmp_path, monkeypatch):
@@ -143,7 +144,7 @@ def test_what_changed_in_the_store_is_another_version(put, release, tmp_path, ed
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: data[:-3] + b"xyz"])
 def test_what_was_damaged_on_the_way_is_refused_and_fetched_again(put, release, model, tmp_path, monkeypatch, damage):
-    ask = s3._Store.ask
+    ask = Store.ask
 
     def damaging(store, action, **options):
         found = ask(store, action, **options)
@@ -157,7 +158,7 @@ def test_what_was_damaged_on_the_way_is_refused_and_fetched_again(put, release, 
 
     url = put(release, "r")
     with monkeypatch.context() as patch:
-        patch.setattr(s3._Store, "ask", damaging)
+        patch.setattr(Store, "ask", damaging)
         with pytest.raises(OSError, match=r"model.safetensors: expected .*, got .*; it was changed on the way"):
             load_teacher(url, cache_dir=tmp_path / "cache")
     assert same(load_teacher(url, cache_dir=tmp_path / "cache"), model)
@@ -168,7 +169,7 @@ def test_large_files_in_parts_are_checked_too(bucket, tmp_path):
     (tmp_path / "big").write_bytes(content)
     parts = TransferConfig(multipart_threshold=1, multipart_chunksize=5 << 20)
     bucket.upload_file(str(tmp_path / "big"), "big", Config=parts)
-    store = s3._Store(bucket.name, "s3://x/y")
+    store = Store(bucket.name, "s3://x/y")
     entry = store.files("")["big"]
     assert entry.etag.endswith("-2") and s3._part_bytes(store, entry) == 5 << 20
     assert s3._etag(tmp_path / "big", 5 << 20) == entry.etag
@@ -177,7 +178,7 @@ def test_large_files_in_parts_are_checked_too(bucket, tmp_path):
 
 
 def test_a_kill_loses_no_more_than_the_file_it_was_at(put, release, tmp_path, monkeypatch):
-    url, ask, asked = put(release, "r"), s3._Store.ask, []
+    url, ask, asked = put(release, "r"), Store.ask, []
 
     def killed(store, action, **options):
         if action == "download_file":
@@ -189,7 +190,7 @@ def test_a_kill_loses_no_more_than_the_file_it_was_at(put, release, tmp_path, mo
                 raise KeyboardInterrupt
         return ask(store, action, **options)
 
-    monkeypatch.setattr(s3._Store, "ask", killed)
+    monkeypatch.setattr(Store, "ask", killed)
     with pytest.raises(KeyboardInterrupt):
         download_from_s3(url, cache_dir=tmp_path / "cache")
     place = download_from_s3(url, cache_dir=tmp_path / "cache")
