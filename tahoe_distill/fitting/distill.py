@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from tahoe_distill.cells import Cells, open_cells
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.fitting.by_composer import train_transformer
 from tahoe_distill.fitting.cells import count_cells
-from tahoe_distill.fitting.fit import FitSettings, Fitted, fit_student, static_spec
+from tahoe_distill.fitting.fit import FitSettings, Fitted, fit_student, is_static
 from tahoe_distill.fitting.folder import check_out, write_fitted
 from tahoe_distill.fitting.targets import Given, check_given
 from tahoe_distill.teacher import Teacher, load_teacher
@@ -41,7 +42,8 @@ def distill(
     """Distil a teacher, or vectors that stand for one, into a student.
 
     A student without attention (``static-tiny``, ``static-small``, ``static-medium``) is fitted here, in minutes on a
-    CPU.
+    CPU. A transformer (``tiny``, ``small``, ``medium``) is trained by Composer, in a process of its own, from shards
+    that are written for the run; that needs the extra ``[train]``, a teacher, and ``out``.
 
     Args:
         adata: Cells by genes, an AnnData or the path of a file; raw counts, or log1p of them (then without views).
@@ -51,7 +53,8 @@ def distill(
         vectors: Instead of a teacher: (n, e) vectors of these cells, or a ``.npy`` file of them.
         teacher_key: Instead of a teacher: the key of ``obsm`` with such vectors.
         objectives: As ``model.objectives`` of a run; cosine around the mean and normalised mse when left out.
-        settings: How to fit.
+        settings: How to fit; a transformer takes ``steps``, ``batch_size``, ``lr``, ``context``, ``held_out``, ``seed``
+            and ``device`` from it.
         size: Which of a release's sizes: ``70m``, ``1b``, ``3b``.
         layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
         gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
@@ -77,7 +80,16 @@ def distill(
     if out is not None:
         check_out(out, overwrite=overwrite)
     settings = settings or FitSettings()
-    static_spec(student)
+    if not is_static(student):
+        if teacher is None or out is None:
+            raise ValueError(
+                "a transformer student needs a teacher, which vectors are not, and a folder to write to (out); found "
+                f"teacher {teacher!r} and out {out!r}. A student without attention (static-small) needs neither"
+            )
+        return train_transformer(
+            adata, teacher, student, out=out, objectives=objectives, settings=settings, size=size, overwrite=overwrite,
+            progress=progress, layer=layer, gene_key=gene_key, symbols=symbols,
+        )  # fmt: skip
     reading: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols}
     with open_cells(adata, layer=layer) as cells:
         target = _target(cells, teacher, vectors, teacher_key, size)

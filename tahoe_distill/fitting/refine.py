@@ -44,7 +44,7 @@ class Distiller(nn.Module):
         self.objectives = objectives
 
     def forward(
-        self, gene_ids: Tensor, expression_bins: Tensor, attention_mask: Tensor, vectors: Tensor
+        self, *, gene_ids: Tensor, expression_bins: Tensor, attention_mask: Tensor, vectors: Tensor
     ) -> dict[str, Tensor]:
         """The loss of a batch, (C, G) cells and the (C, e) vectors that they are to get."""
         out = self.student(gene_ids, expression_bins, attention_mask, cell_only=True)
