@@ -28,6 +28,8 @@ BASE = [
 # llm-foundry 0.22 pins torch 2.7.0 and transformers 4.51, and brings composer, streaming and omegaconf.
 # composer imports pkg_resources, which setuptools 82 no longer has.
 TRAIN = ["llm-foundry==0.22.0", "setuptools<81"]
+# transformers trains by it; `tahoe-distill fit` needs no Composer.
+FIT = ["accelerate>=1.0"]
 # tensorboard 2.20 needs protobuf 6, which the wandb that llm-foundry brings does not allow.
 TENSORBOARD = ["tensorboard>=2.9,<2.20"]
 # Leiden clusters and the report with its charts; the numbers alone need neither.
@@ -54,11 +56,12 @@ setup(
     install_requires=BASE,
     extras_require={
         "train": TRAIN,
+        "fit": FIT,
         "gpu": [*TRAIN, "flash-attn>=2.7"],
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
         "evaluate": EVALUATE,
-        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD, *EVALUATE],
+        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD, *EVALUATE, *FIT],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],

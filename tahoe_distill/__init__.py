@@ -11,6 +11,7 @@ _PUBLIC = {
     "Tx1Processor": "tahoe_distill.models",
     "GeneVocab": "tahoe_distill.models",
     "load_teacher": "tahoe_distill.teacher",
+    "distill": "tahoe_distill.fitting",
     "embed": "tahoe_distill.embedding",
     "TahoePreprocessor": "tahoe_distill.embedding",
 }

@@ -113,19 +113,29 @@ def ridge(bench: Bench, counts: LogCounts) -> Subject:
     query, reference = counts.split(counts.matrix)
     teacher = bench.teacher
     if reference is not None and teacher.reference is not None:
-        fitted = _fit(reference, teacher.reference, bench.seed)
+        fitted = fit_ridge(reference, teacher.reference, bench.seed)
         vectors, known, penalty = fitted.predict(query), fitted.predict(reference), float(fitted.alpha_)
     else:
         vectors, known, penalties = np.empty_like(teacher.query), None, []
         for learn, judge in KFold(FOLDS, shuffle=True, random_state=bench.seed).split(query):
-            fitted = _fit(query[learn], teacher.query[learn], bench.seed)
+            fitted = fit_ridge(query[learn], teacher.query[learn], bench.seed)
             vectors[judge] = fitted.predict(query[judge])
             penalties.append(float(fitted.alpha_))
         penalty = float(np.median(penalties))
     return Subject(RIDGE, BASELINE, vectors, known, shared_space=True, about={"penalty": penalty})
 
 
-def _fit(matrix, vectors, seed):
+def fit_ridge(matrix: Any, vectors: np.ndarray, seed: int) -> Any:
+    """Ridge regression from log-counts to vectors, its penalty by generalised cross-validation.
+
+    Args:
+        matrix: (n, genes) log-counts, sparse or dense.
+        vectors: (n, e) what to predict.
+        seed: Says which cells are taken, where there are more than 5,000.
+
+    Returns:
+        A fitted ``sklearn.linear_model.RidgeCV``.
+    """
     from sklearn.linear_model import RidgeCV
 
     if len(vectors) > RIDGE_CELLS:

@@ -36,7 +36,7 @@ _APACHE_TEACHERS = ("tahoebio/", "tx1-nano")
 _TEMPLATE = """{metadata}
 # {title}
 
-A small model that embeds single cells, distilled from the Tahoe-x1 teacher `{teacher}`.
+A small model that embeds single cells, distilled from {origin}.
 
 {sizes}
 
@@ -67,7 +67,7 @@ found too. The vectors are float32 and of length 1 (`normalize=False` leaves the
 
 ## Teacher and objectives
 
-Teacher: `{teacher}`, frozen.{toy}
+Teacher: {teacher}
 
 {objectives}
 
@@ -97,20 +97,23 @@ Every setting of the run is in `training_hyperparameters.json`.
 
 ## Citation
 
-```bibtex
-@misc{{tahoe2025tahoex1,
-  author = {{{{Tahoe Therapeutics}}}},
-  title = {{Tahoe-x1: Scaling Perturbation-Trained Single-Cell Foundation Models to 3 Billion Parameters}},
-  year = {{2025}},
-  note = {{Preprint}}
-}}
-```
+{citation}
 
 ## Versions
 
 Each version that was published is a commit of the repository, with its metrics in the message;
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
+
+_CITATION = """```bibtex
+@misc{tahoe2025tahoex1,
+  author = {{Tahoe Therapeutics}},
+  title = {Tahoe-x1: Scaling Perturbation-Trained Single-Cell Foundation Models to 3 Billion Parameters},
+  year = {2025},
+  note = {Preprint}
+}
+```"""
+_CITE_VECTORS = "Cite the model or the method that made the vectors; the records of the run do not say which that is."
 
 _TOYS = ("tx1-nano",)
 _TOY = (
@@ -179,13 +182,14 @@ def write_card(
     return _TEMPLATE.format(
         metadata=_metadata(title, hyperparameters, [*_results(metrics), *evaluation_results(evaluation)]),
         title=title,
-        teacher=_teacher(hyperparameters) or "not recorded",
+        origin=_origin(hyperparameters),
+        teacher=_teacher_line(hyperparameters),
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
         chosen=_chosen(hyperparameters),
         genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
-        toy=_TOY if _teacher(hyperparameters) in _TOYS else "",
+        citation=_CITE_VECTORS if _vectors(hyperparameters) else _CITATION,
         objectives=_objectives(hyperparameters.get("model") or {}),
         data=_data(hyperparameters),
         evaluation=evaluation_section(evaluation, figures),
@@ -203,6 +207,28 @@ def _teacher(hyperparameters: Mapping[str, Any]) -> Any:
     return teacher.get("source") if isinstance(teacher, dict) else teacher
 
 
+def _vectors(hyperparameters: Mapping[str, Any]) -> Any:
+    """What is recorded of the vectors that stood for a teacher, or ``None``."""
+    return (hyperparameters.get("model") or {}).get("vectors")
+
+
+def _origin(hyperparameters: Mapping[str, Any]) -> str:
+    vectors = _vectors(hyperparameters)
+    if vectors:
+        return f"given vectors (`{vectors['source']}`, {vectors['width']} coordinates)"
+    return f"the Tahoe-x1 teacher `{_teacher(hyperparameters) or 'not recorded'}`"
+
+
+def _teacher_line(hyperparameters: Mapping[str, Any]) -> str:
+    vectors, teacher = _vectors(hyperparameters), _teacher(hyperparameters)
+    if vectors:
+        return (
+            f"none that could be asked, only its vectors of these cells: `{vectors['source']}`, {vectors['width']} "
+            "coordinates. What made them is for whoever gave them to say."
+        )
+    return f"`{teacher or 'not recorded'}`, frozen.{_TOY if teacher in _TOYS else ''}"
+
+
 def _has_apache_teacher(hyperparameters: Mapping[str, Any]) -> bool:
     return str(_teacher(hyperparameters) or "").startswith(_APACHE_TEACHERS)
 
@@ -217,7 +243,7 @@ def _metadata(title: str, hyperparameters: Mapping[str, Any], results: list[dict
         "library_name": "transformers",
         **licence,
         "pipeline_tag": "feature-extraction",
-        "tags": ["single-cell", "biology", "tahoe-x1", "distillation"],
+        "tags": ["single-cell", "biology", *([] if _vectors(hyperparameters) else ["tahoe-x1"]), "distillation"],
     }
     teacher = str(_teacher(hyperparameters) or "")
     # Any other relative path with one slash would look like a repository too.
@@ -321,11 +347,21 @@ def _chosen(hyperparameters: Mapping[str, Any]) -> str:
     callbacks = hyperparameters.get("callbacks") or {}
     best = (callbacks.get("hf_student") or {}).get("best")
     stopper = (callbacks.get("early_stopper") or {}).get("monitor")
+    if hyperparameters.get("fit"):
+        return _held_out(hyperparameters["fit"])
     reasons = [f"the student of the best {_name(best)} was kept"] if best else []
     reasons += [f"training was stopped by {stopper}"] if stopper else []
     if not reasons:
         return "Measured on the evaluation cells named under Data; this run decided nothing by them."
     return f"Measured on the evaluation cells named under Data, by which {' and '.join(reasons)}: the numbers flatter."
+
+
+def _held_out(fit: Mapping[str, Any]) -> str:
+    baselines = ", ".join(f"`{name}` {_number(value)}" for name, value in sorted(fit.get("baselines", {}).items()))
+    return (
+        "Measured on cells of the same source that were held out and decided nothing. Beside them, on the same cells, "
+        f"a ridge regression from log-counts, and this student before its refinement: {baselines}."
+    )
 
 
 def _name(best: Any) -> str:
@@ -334,7 +370,7 @@ def _name(best: Any) -> str:
 
 def _settings(hyperparameters: Mapping[str, Any]) -> str:
     names = ["seed", "max_duration", "max_seq_len", "global_train_batch_size", "precision"]
-    names += ["optimizer", "scheduler", "algorithms"]
+    names += ["optimizer", "scheduler", "algorithms", "fit"]
     rows = [(name, _code(hyperparameters[name])) for name in names if name in hyperparameters]
     student = (hyperparameters.get("model") or {}).get("student")
     rows += [("student", _code(student))] if student else []

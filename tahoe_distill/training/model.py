@@ -8,7 +8,6 @@ from composer.models import ComposerModel
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from tahoe_distill.cells import with_symbols
 from tahoe_distill.data.batch import DRUG_IDS, CellView, check_drugs, student_view, teacher_view
 from tahoe_distill.metrics import build_metrics
 from tahoe_distill.models import GeneVocab, SetEncoder, Tx1Block, Tx1Config, Tx1Processor
@@ -21,12 +20,13 @@ from tahoe_distill.training.student.build import (
     check_encoder,
     check_width,
     student_config,
-    student_vocabulary,
+    student_processor,
 )
 from tahoe_distill.training.student.gene_cells import gene_means
 from tahoe_distill.training.student.gene_means import GeneMeans
 from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
 from tahoe_distill.training.student.spec import StudentSpec
+from tahoe_distill.training.student.vocabulary import student_vocabulary
 from tahoe_distill.training.teacher_provider import TeacherProvider, teacher_provider
 
 _MODEL_KEYS = ("student", "teacher", "objectives", "vocab", "student_sees_masks", "init_device")
@@ -114,18 +114,9 @@ class TahoeDistillModel(ComposerModel):
             drug_to_id: Drug names (name to number) that the run reads, for a student with a drug token; the teacher's
                 when left out.
         """
-        config = self.student.config
-        processor = None if self.teacher is None else self.teacher.processor
-        settings = {} if processor is None else processor.to_dict()
-        for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
-            settings.pop(name, None)
-        if config.num_drugs is None:
-            settings.update(use_chem_token=False, drug_to_id=None)
-        else:
-            settings.update(use_chem_token=True, drug_to_id=drug_to_id or settings.get("drug_to_id"))
-        settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
-        own = {**(symbols or {}), **self.student_vocab.symbols}
-        return Tx1Processor(with_symbols(GeneVocab(self.student_vocab.tokens, own)), **settings)
+        teacher = None if self.teacher is None else self.teacher.processor
+        config, vocab = self.student.config, self.student_vocab
+        return student_processor(config, vocab, teacher, symbols=symbols, drug_to_id=drug_to_id)
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Outputs | None]:
         """Both models' outputs to a batch of the ``tahoe_mds`` loader."""

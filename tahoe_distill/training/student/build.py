@@ -1,4 +1,4 @@
-"""Building a student: its configuration, its vocabulary, its drug token, its first weights."""
+"""Building a student: its configuration, its drug token, its first weights, its processor; all without Composer."""
 
 import logging
 import os
@@ -6,15 +6,14 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
-from composer.utils import dist
 from torch import Tensor
 
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.cells import with_symbols
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 from tahoe_distill.objectives import ObjectiveSet
 from tahoe_distill.training.student.gene_means import GeneMeans, place_genes, table_means
 from tahoe_distill.training.student.initialisation import initialise_from_teacher
-from tahoe_distill.training.student.pruning import pruned_vocabulary
 from tahoe_distill.training.student.spec import DRUG_FIELDS, TOKEN_FIELDS, StudentSpec
 
 log = logging.getLogger(__name__)
@@ -44,33 +43,6 @@ _INHERITED_WITH_WEIGHTS = (
     "mvc_query_act",
     "mvc_scaled",
 )
-
-
-def student_vocabulary(spec: str | Mapping[str, Any] | StudentSpec, vocab: GeneVocab) -> GeneVocab:
-    """The vocabulary of a student.
-
-    Args:
-        spec: As in :func:`student_config`.
-        vocab: The teacher's, or the run's where there is no teacher.
-
-    Returns:
-        ``vocab`` itself, or a smaller :class:`GeneVocab`.
-
-    Raises:
-        FileNotFoundError: When ``path`` has no vocabulary, or ``genes`` is not there.
-        ValueError: When ``genes`` cannot be read or leaves no gene.
-        ShardError: When the shards of ``genes`` are damaged.
-    """
-    spec = StudentSpec.read(spec)
-    if spec.genes is not None:
-        # Processes of one machine must not unpack the same shards at once.
-        with dist.run_local_rank_zero_first():
-            own = pruned_vocabulary(spec.genes, vocab)
-    elif spec.path is not None:
-        own = GeneVocab.from_file(_file(spec.path, VOCAB_FILE))
-    else:
-        return vocab
-    return vocab if own.tokens == vocab.tokens else own
 
 
 def student_config(
@@ -178,7 +150,7 @@ def _drug_settings(teacher_config: Tx1Config | None, vocab: GeneVocab | None) ->
 
 
 def _exported_config(folder: str, teacher_config: Tx1Config | None, vocab: GeneVocab | None) -> Tx1Config:
-    config = Tx1Config.from_pretrained(os.path.dirname(_file(folder, "config.json")))
+    config = Tx1Config.from_pretrained(os.path.dirname(exported_file(folder, "config.json")))
     if vocab is not None:
         if config.vocab_size < len(vocab):
             raise ValueError(
@@ -193,7 +165,12 @@ def _exported_config(folder: str, teacher_config: Tx1Config | None, vocab: GeneV
     return config
 
 
-def _file(folder: str, name: str) -> str:
+def exported_file(folder: str, name: str) -> str:
+    """Path of a file of the exported student that ``path`` names.
+
+    Raises:
+        FileNotFoundError: When it is not there.
+    """
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"model.student.path: {folder} has no {name}; expected an exported student")
@@ -248,6 +225,35 @@ def build_student(
     if student.flag_encoder is not None and not sees_masks:
         student.flag_encoder.requires_grad_(False)
     return student
+
+
+def student_processor(
+    config: Tx1Config,
+    vocab: GeneVocab,
+    teacher: Tx1Processor | None,
+    *,
+    symbols: Mapping[str, str] | None = None,
+    drug_to_id: Mapping[str, int] | None = None,
+) -> Tx1Processor:
+    """The processor that belongs to a student: the teacher's, at the student's context.
+
+    Args:
+        config: The student's configuration.
+        vocab: Its vocabulary.
+        teacher: The teacher's processor; ``None`` without a teacher.
+        symbols: Gene symbols (symbol to id) to carry beside those that the vocabulary and this package have.
+        drug_to_id: Drug names (name to number), for a student with a drug token; the teacher's when left out.
+    """
+    settings = {} if teacher is None else teacher.to_dict()
+    for name in ("processor_class", "_auto_class", "auto_map", "feature_extractor_type"):
+        settings.pop(name, None)
+    if config.num_drugs is None:
+        settings.update(use_chem_token=False, drug_to_id=None)
+    else:
+        settings.update(use_chem_token=True, drug_to_id=drug_to_id or settings.get("drug_to_id"))
+    settings.update(num_bins=config.num_bins, pad_value=config.pad_value, max_length=config.context_length)
+    own = {**(symbols or {}), **vocab.symbols}
+    return Tx1Processor(with_symbols(GeneVocab(vocab.tokens, own)), **settings)
 
 
 def _take_from_teacher(

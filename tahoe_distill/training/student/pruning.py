@@ -1,55 +1,38 @@
-"""A smaller vocabulary: the genes that occur in given shards or stand in a file, under numbers of their own."""
+"""A smaller vocabulary, under numbers of its own, and the way from the teacher's tokens to it and back."""
 
-import json
 import logging
-import os
+from collections.abc import Set
 
-import numpy as np
 import torch
-from streaming.base.world import World
 from torch import Tensor
 
-from tahoe_distill.data.batch import GENES
-from tahoe_distill.data.shards.dataset import CellStream
-from tahoe_distill.data.shards.reader import CellReader, ShardError
-from tahoe_distill.data.shards.writer import INDEX_FILE
 from tahoe_distill.models import GeneVocab
 
 log = logging.getLogger(__name__)
 
 
-def pruned_vocabulary(path: str | os.PathLike[str], vocab: GeneVocab) -> GeneVocab:
-    """The part of a vocabulary that shards or a list of genes need.
+def kept_vocabulary(numbers: Set[int], vocab: GeneVocab, where: str) -> GeneVocab:
+    """The part of a vocabulary that some genes need.
 
     Args:
-        path: Folder of MDS shards on this machine, which is read whole; or a file of gene ids, with or without
-            version: JSON (a list, or an object with the ids as keys) or text (one a line).
-        vocab: The :class:`GeneVocab` that the shards were prepared with.
+        numbers: Tokens of the genes to keep; special ones are always kept.
+        vocab: The :class:`GeneVocab` that they are of.
+        where: Where the genes were found, for messages.
 
     Returns:
         A :class:`GeneVocab` of the special tokens and those genes, in the order of ``vocab``, numbered from 0, with
         the symbols of the genes that stay.
 
     Raises:
-        FileNotFoundError: When there is neither such a folder of shards nor such a file.
-        ShardError: When shards are damaged.
-        ValueError: When no gene would be left, or the shards have another vocabulary.
+        ValueError: When no gene would be left.
     """
-    path = os.fspath(path)
-    numbers = _numbers_in_shards(path) if os.path.isdir(path) else _numbers_in_file(path, vocab)
     by_number = {number: token for token, number in vocab.tokens.items()}
-    strangers = sorted(numbers - set(by_number))
-    if strangers:
-        raise ValueError(
-            f"{path}: the shards hold gene {strangers[0]}, which the vocabulary of {len(by_number)} tokens does not "
-            "have; they were prepared with another vocabulary: prepare them with the teacher's"
-        )
     special = {number for number, token in by_number.items() if token.startswith("<")}
     if numbers <= special:
-        raise ValueError(f"{path}: holds no gene of the vocabulary; name a folder of prepared cells, or other genes")
+        raise ValueError(f"{where}: holds no gene of the vocabulary; name a folder of prepared cells, or other genes")
     tokens = {by_number[number]: place for place, number in enumerate(sorted(numbers | special))}
     pruned = GeneVocab(tokens, {symbol: gene for symbol, gene in vocab.symbols.items() if gene in tokens})
-    log.info("student's vocabulary: %d of %d tokens, by %s", len(tokens), len(by_number), path)
+    log.info("student's vocabulary: %d of %d tokens, by %s", len(tokens), len(by_number), where)
     return pruned
 
 
@@ -85,54 +68,3 @@ def teacher_tokens(vocab: GeneVocab, student_vocab: GeneVocab) -> Tensor:
         )
     tokens = sorted(student_vocab.tokens, key=lambda token: student_vocab.tokens[token])
     return torch.tensor([vocab[token] for token in tokens])
-
-
-def _numbers_in_shards(folder: str) -> set[int]:
-    if not os.path.isfile(os.path.join(folder, INDEX_FILE)):
-        inside = [name for name in sorted(os.listdir(folder)) if os.path.isfile(os.path.join(folder, name, INDEX_FILE))]
-        hint = f"name one of {', '.join(inside)} in it" if inside else "prepare them first (`tahoe-distill prepare`)"
-        raise FileNotFoundError(f"{folder} has no {INDEX_FILE}, so it is no folder of MDS shards; {hint}")
-    # Compressed shards are unpacked beside their originals, as training does too.
-    stream = CellStream(local=folder, keep_zip=True)
-    numbers: set[int] = set()
-    for shard in stream.get_shards(World.detect(), False):
-        stream.prepare_shard(shard)
-        numbers.update(np.unique(_genes(shard)).tolist())
-    return numbers
-
-
-def _genes(shard: CellReader) -> np.ndarray:
-    """Tokens of all cells of a shard, end to end."""
-    cells = []
-    for sample in range(shard.samples):
-        columns = shard.decode_sample(shard.get_sample_data(sample))
-        if GENES not in columns:
-            raise ShardError(f"{shard.filename}: has no column {GENES!r}, found {', '.join(columns)}; name cell shards")
-        cells.append(np.asarray(columns[GENES]).reshape(-1))
-    return np.concatenate(cells) if cells else np.empty(0, dtype=np.int64)
-
-
-def _numbers_in_file(path: str, vocab: GeneVocab) -> set[int]:
-    names = _names(path)
-    numbers = vocab.gene_tokens(names)
-    unknown = [name for name, number in zip(names, numbers) if number < 0]
-    if unknown:
-        log.warning("%s: %d genes are not in the vocabulary, such as %s", path, len(unknown), ", ".join(unknown[:3]))
-    return set(numbers[numbers >= 0].tolist())
-
-
-def _names(path: str) -> list[str]:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"model.student.genes: {path} does not exist; expected a local folder of MDS shards, or a JSON or text "
-            "file of gene ids"
-        )
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file) if path.endswith(".json") else file.read().split()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected gene ids in JSON or text, found something else ({error})") from error
-    if not isinstance(content, (dict, list)):
-        raise ValueError(f"{path}: expected a JSON list of gene ids, found a {type(content).__name__}")
-    # Special tokens are always kept, so those of a whole vocab.json need no mention.
-    return [str(name) for name in content if not str(name).startswith("<")]

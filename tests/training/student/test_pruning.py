@@ -11,7 +11,8 @@ from tahoe_distill.data import ShardError, prepare_shards
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.models import GeneVocab, Tx1Model, Tx1Processor
 from tahoe_distill.training.model import TahoeDistillModel
-from tahoe_distill.training.student.pruning import pruned_vocabulary, teacher_tokens, token_lookup
+from tahoe_distill.training.student.pruning import teacher_tokens, token_lookup
+from tahoe_distill.training.student.vocabulary import pruned_vocabulary
 from tests.helpers.in_process import train
 
 GENE = "ENSG{:011d}".format

@@ -11,9 +11,9 @@ from tahoe_distill.training.student.build import (
     check_encoder,
     check_width,
     student_config,
-    student_vocabulary,
 )
 from tahoe_distill.training.student.spec import PRESETS, StudentSpec
+from tahoe_distill.training.student.vocabulary import student_vocabulary
 
 TEACHER = Tx1Config(vocab_size=43, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, context_length=32)
 

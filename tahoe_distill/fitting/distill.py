@@ -1,0 +1,125 @@
+"""One call for a notebook: cells and a teacher in, a student out."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tahoe_distill.cells import Cells, open_cells
+from tahoe_distill.cells.formats import Source
+from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.fitting.by_composer import train_transformer
+from tahoe_distill.fitting.cells import count_cells
+from tahoe_distill.fitting.fit import FitSettings, Fitted, fit_student, is_static
+from tahoe_distill.fitting.folder import check_out, write_fitted
+from tahoe_distill.fitting.targets import Given, check_given
+from tahoe_distill.teacher import Teacher, load_teacher
+
+# Cells that are read, where nothing else is asked for: they stay in memory, and more views of them are free.
+MOST_CELLS = 20_000
+
+
+def distill(
+    adata: Source,
+    teacher: str | os.PathLike[str] | Teacher | None = None,
+    student: str | Mapping[str, Any] = "static-small",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    vectors: ArrayLike | str | os.PathLike[str] | None = None,
+    teacher_key: str | None = None,
+    objectives: Mapping[str, Any] | None = None,
+    settings: FitSettings | None = None,
+    size: str | None = None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    symbols: Symbols | None = None,
+    max_cells: int | None = MOST_CELLS,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Distil a teacher, or vectors that stand for one, into a student.
+
+    A student without attention (``static-tiny``, ``static-small``, ``static-medium``) is fitted here, in minutes on a
+    CPU. A transformer (``tiny``, ``small``, ``medium``) is trained by Composer, in a process of its own, from shards
+    that are written for the run; that needs the extra ``[train]``, a teacher, and ``out``.
+
+    Args:
+        adata: Cells by genes, an AnnData or the path of a file; raw counts, or log1p of them (then without views).
+        teacher: Release folder, hub id, converted folder, ``tx1-nano``, or a loaded :class:`Teacher`.
+        student: A preset, or a mapping of fields as ``model.student`` of a run has them.
+        out: Folder to write the student to, as a training run exports it; not written when left out.
+        vectors: Instead of a teacher: (n, e) vectors of these cells, or a ``.npy`` file of them.
+        teacher_key: Instead of a teacher: the key of ``obsm`` with such vectors.
+        objectives: As ``model.objectives`` of a run; cosine around the mean and normalised mse when left out.
+        settings: How to fit; a transformer takes ``steps``, ``batch_size``, ``lr``, ``context``, ``held_out``, ``seed``
+            and ``device`` from it.
+        size: Which of a release's sizes: ``70m``, ``1b``, ``3b``.
+        layer: Layer to read instead of ``X``; ``"raw"`` for ``raw.X`` where no layer has that name.
+        gene_key: Column of ``var`` with gene ids or symbols; found by itself when left out.
+        symbols: Table of gene symbols that overrides those of the teacher and of the package.
+        max_cells: Cells to read at most, drawn at random; ``None`` for all.
+        overwrite: Replace what stands in ``out``.
+        progress: Show bars.
+
+    Returns:
+        A :class:`Fitted`, which :func:`tahoe_distill.embed` takes as a model.
+
+    Raises:
+        ValueError: When cells, teacher, vectors, student and objectives do not fit each other.
+        FileExistsError: When ``out`` exists and ``overwrite`` is off.
+        ImportError: When the extra is missing that the student needs; the message names it.
+
+    Examples:
+        >>> import tahoe_distill
+        >>> fitted = tahoe_distill.distill(adata, "tx1-nano", out="student")  # doctest: +SKIP
+        >>> tahoe_distill.embed(adata, fitted)  # doctest: +SKIP
+    """
+    _check_one(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
+    if out is not None:
+        check_out(out, overwrite=overwrite)
+    settings = settings or FitSettings()
+    if not is_static(student):
+        if teacher is None or out is None:
+            raise ValueError(
+                "a transformer student needs a teacher, which vectors are not, and a folder to write to (out); found "
+                f"teacher {teacher!r} and out {out!r}. A student without attention (static-small) needs neither"
+            )
+        return train_transformer(
+            adata, teacher, student, out=out, objectives=objectives, settings=settings, size=size, overwrite=overwrite,
+            progress=progress, layer=layer, gene_key=gene_key, symbols=symbols,
+        )  # fmt: skip
+    reading: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols}
+    with open_cells(adata, layer=layer) as cells:
+        target = _target(cells, teacher, vectors, teacher_key, size)
+        vocab = None if isinstance(target, Given) else target.processor.vocab
+        counted = count_cells(cells, vocab, **reading, most=max_cells, seed=settings.seed)
+    fitted = fit_student(counted, target, student, objectives=objectives, settings=settings, progress=progress)
+    return fitted if out is None else write_fitted(fitted, out, overwrite=overwrite)
+
+
+def _check_one(**sources: object) -> None:
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1:
+        raise ValueError(
+            f"expected one of a teacher, its vectors (--teacher-vectors FILE) and a key of obsm with them "
+            f"(--teacher-key KEY), found {' and '.join(given) or 'none'}"
+        )
+
+
+def _target(
+    cells: Cells,
+    teacher: str | os.PathLike[str] | Teacher | None,
+    vectors: ArrayLike | str | os.PathLike[str] | None,
+    teacher_key: str | None,
+    size: str | None,
+) -> Teacher | Given:
+    if teacher_key is not None:
+        return Given.from_obsm(cells, teacher_key)
+    if isinstance(vectors, (str, os.PathLike)):
+        return Given.from_file(vectors, cells)
+    if vectors is not None:
+        source = "vectors in memory"
+        return Given(check_given(np.asarray(vectors), cells.n_obs, source), source)
+    return teacher if isinstance(teacher, Teacher) else load_teacher(teacher or "", size=size)
