@@ -15,6 +15,7 @@ COMMANDS = {
     "prepare": ("prepare", "write MDS shards from h5ad files"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
     "fit": ("fit", "fit a student without attention on this machine, without Composer"),
+    "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
