@@ -18,30 +18,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("adata", help="h5ad, zarr or 10x .h5 with raw counts (log1p of them allows no views), 100 cells at least")
     add("--out", required=True, help="folder to write the student to")
+    add_teacher_arguments(parser)
+    add("--student", default="static-small", help="static-tiny, static-small or static-medium (default: static-small)")
+    add_reading_arguments(parser)
+    add_fit_arguments(parser)
+
+
+def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says whose vectors to learn."""
+    add = parser.add_argument
     add("--teacher", metavar="MODEL", help="release folder, hub id, converted folder, or tx1-nano")
     add("--teacher-vectors", metavar="FILE", help="instead of a teacher: .npy with a vector for each cell, in order")
     add("--teacher-key", metavar="KEY", help="instead of a teacher: obsm key of its vectors")
     add("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
-    add("--student", default="static-small", help="static-tiny, static-small or static-medium (default: static-small)")
-    add("--objectives", metavar="JSON", help="as model.objectives of a run (default: those of the static recipe)")
-    add_reading_arguments(parser)
-    add("--cells", type=int, default=20_000, metavar="N", help="read so many cells at most (%(default)s)")
-    add_fit_arguments(parser)
-    add("--overwrite", action="store_true", help="replace the folder")
-    add("--quiet", action="store_true", help="no progress bar")
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says how long and on what to learn; left out, the defaults of the library hold."""
     add = parser.add_argument
     add("--views", type=int, help="views of each cell, itself among them (default: as many as make 20,000, at most 60)")
-    add("--steps", type=int, help="batches of the refinement; 0 for the closed form alone (default 3000)")
+    add("--steps", type=int, help="batches of training; 0 for none")
     add("--batch-size", type=int, help="cells of a batch (default 64)")
     add("--lr", type=float, help="learning rate at its highest")
     add("--context", type=int, help="genes of a cell to learn from at most (default 1024); embedding reads all")
     add("--held-out", type=float, help="share of the cells to judge by (default 0.1; 20 cells at least)")
     add("--seed", type=int, help="of all that is drawn (default 17)")
+    add("--objectives", metavar="JSON", help="as model.objectives of a run (default: those of the static recipe)")
+    add("--cells", type=int, default=20_000, metavar="N", help="read so many cells at most (%(default)s)")
     add("--device", choices=("auto", "cpu"), help="a GPU where there is one (default), or the CPU")
+    add("--overwrite", action="store_true", help="replace the folder")
+    add("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,12 +76,12 @@ def run(args: argparse.Namespace) -> None:
     print(f"the student is in {args.out}; embed with it: tahoe-distill embed --model {args.out} --adata … --out …")
 
 
-def settings(args: argparse.Namespace) -> Any:
-    """The :class:`FitSettings` of the arguments that were given."""
+def settings(args: argparse.Namespace, **defaults: Any) -> Any:
+    """The :class:`FitSettings` of the arguments that were given, and of ``defaults`` for others."""
     from tahoe_distill.fitting import FitSettings
 
     names = ("views", "steps", "batch_size", "lr", "context", "held_out", "seed", "device")
-    return FitSettings(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    return FitSettings(**defaults | {name: getattr(args, name) for name in names if getattr(args, name) is not None})
 
 
 def objectives(text: str | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "fetch": ("fetch", "fetch a teacher beforehand, for machines without a network"),
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
     "fit": ("fit", "fit a student without attention on this machine, without Composer"),
+    "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),

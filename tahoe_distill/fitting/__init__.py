@@ -5,9 +5,10 @@ from tahoe_distill.lazy import hand_out
 # Name -> module that defines it.
 _PUBLIC = {
     "Fitted": "tahoe_distill.fitting.fit",
-    "FitSettings": "tahoe_distill.fitting.fit",
+    "FitSettings": "tahoe_distill.fitting.labelled",
     "Given": "tahoe_distill.fitting.targets",
-    "distill": "tahoe_distill.fitting.distill",
+    "distill": "tahoe_distill.fitting.entry",
+    "specialise_student": "tahoe_distill.fitting.entry",
     "fit_student": "tahoe_distill.fitting.fit",
 }
 

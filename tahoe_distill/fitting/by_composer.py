@@ -19,7 +19,8 @@ from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.values import COUNTS
 from tahoe_distill.embedding import load_student
 from tahoe_distill.fitting.cells import LEAST_CELLS
-from tahoe_distill.fitting.fit import OBJECTIVES, FitSettings, Fitted
+from tahoe_distill.fitting.fit import OBJECTIVES, Fitted
+from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.hub.folder import HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, read_record
 from tahoe_distill.teacher import Teacher, load_teacher
 
@@ -97,8 +98,8 @@ def train_transformer(
         path.write_text(json.dumps(run), encoding="utf-8")
         _run(path, settings, progress)
     model, processor = load_student(out)
-    records = (read_record(out, name) for name in (METRICS_FILE, HYPERPARAMETERS_FILE, TRAINING_FILE))
-    return Fitted(model, processor, *records, folder=Path(out))
+    metrics, record, training = (read_record(out, name) for name in (METRICS_FILE, HYPERPARAMETERS_FILE, TRAINING_FILE))
+    return Fitted(model, processor, metrics, record, training, Path(out))
 
 
 def run_config(

@@ -1,5 +1,7 @@
 """Students that need no training: ridge from log-counts, and the ridge that a student's own statistics start from."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -9,6 +11,7 @@ from tahoe_distill.fitting.cells import CountedCells
 from tahoe_distill.fitting.rows import Rows
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.models.modeling_tx1 import inference
+from tahoe_distill.models.set_encoder_tx1 import SetHead
 
 # Cells that the student's statistics are fitted on; there are far fewer statistics.
 STATISTICS_CELLS = 8000
@@ -45,13 +48,18 @@ def solve_head(student: Tx1Model, rows: Rows, *, seed: int) -> float:
     if len(rows) > STATISTICS_CELLS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), STATISTICS_CELLS, replace=False))
     fitted = fit_ridge(_statistics(student, rows, chosen), rows.vectors[chosen], seed)
-    head = student.set_encoder.head
+    head = _head(student)
     with torch.no_grad():
         head.linear.weight.copy_(torch.from_numpy(np.atleast_2d(fitted.coef_)))
         head.linear.bias.copy_(torch.from_numpy(np.atleast_1d(fitted.intercept_)))
         head.out_proj.weight.zero_()
         head.out_proj.bias.zero_()
     return float(fitted.alpha_)
+
+
+def _head(student: Tx1Model) -> SetHead:
+    encoder: Any = student.set_encoder
+    return encoder.head
 
 
 def _logged(cells: CountedCells) -> sparse.csr_matrix:
@@ -67,7 +75,7 @@ def _logged(cells: CountedCells) -> sparse.csr_matrix:
 def _statistics(student: Tx1Model, rows: Rows, chosen: np.ndarray) -> np.ndarray:
     """(n, F) the normalised statistics that the head's linear map reads."""
     found: list[torch.Tensor] = []
-    hook = student.set_encoder.head.norm.register_forward_hook(lambda _module, _given, out: found.append(out))
+    hook = _head(student).norm.register_forward_hook(lambda _module, _given, out: found.append(out))
     try:
         with inference(student):
             for numbers in rows.windows(chosen):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,22 +10,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from tahoe_distill.data.batch import TEACHER
 from tahoe_distill.fitting.cells import CountedCells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head
+from tahoe_distill.fitting.labelled import (
+    FitSettings,
+    Judge,
+    label_views,
+    rows_of,
+    training_of,
+    whole_rows,
+    width_of,
+)
 from tahoe_distill.fitting.refine import refine, require_trainer
-from tahoe_distill.fitting.rows import Rows, compact, encoded
-from tahoe_distill.fitting.targets import Given, label
-from tahoe_distill.fitting.views import MIXED, THINNED, made_up, views_for
-from tahoe_distill.metrics.embeddings import centered_cosine, knn_overlap
+from tahoe_distill.fitting.targets import Given
+from tahoe_distill.fitting.views import views_for
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.objectives import ObjectiveSet, Shapes, build_objectives
 from tahoe_distill.teacher import Teacher
 from tahoe_distill.training.student.build import build_student, check_encoder, student_config, student_processor
 from tahoe_distill.training.student.gene_means import embedding_means, output_means
-from tahoe_distill.training.student.pruning import kept_vocabulary, teacher_tokens, token_lookup
+from tahoe_distill.training.student.pruning import kept_vocabulary, teacher_tokens
 from tahoe_distill.training.student.spec import PRESETS, StudentSpec
 
 log = logging.getLogger(__name__)
@@ -37,41 +42,6 @@ RIDGE, CLOSED_FORM, REFINED = "ridge", "closed_form", "eval"
 _LR = 5e-3
 # Cells that show what the teacher makes of each gene.
 _MEANS_CELLS = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How to fit.
-
-    Args:
-        views: Views of each cell to learn from, the measured one among them; ``None`` for as many as make 20,000 cells,
-            60 at most. A teacher labels thinned and mixed cells; given vectors allow thinned ones.
-        steps: Batches of the refinement; 0 for the closed form alone.
-        batch_size: Cells of a batch.
-        lr: Learning rate at its highest; 5e-3 when left out, 1e-3 for a transformer.
-        context: Genes of a cell to learn from at most; serving reads all.
-        held_out: Share of the cells to judge by: 20 at least, 2,000 at most.
-        seed: Of the split, the views and the order of the cells.
-        device: ``auto`` for a GPU where there is one, or ``cpu``.
-    """
-
-    views: int | None = None
-    steps: int = 3000
-    batch_size: int = 64
-    lr: float | None = None
-    context: int = 1024
-    held_out: float = 0.1
-    seed: int = 17
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("batch_size", 2), ("context", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, found {getattr(self, name)}")
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr must be above 0, found {self.lr}")
-        if self.device not in ("auto", "cpu"):
-            raise ValueError(f"device must be auto or cpu, found {self.device!r}")
 
 
 @dataclass(frozen=True)
@@ -131,14 +101,14 @@ def fit_student(
     views = views_for(train, settings.views)
     vocab = kept_vocabulary(set(np.unique(train.counts.indices).tolist()), cells.vocab, cells.where)
     config = _config(spec, target, vocab)
-    chosen = _objectives(objectives or OBJECTIVES, config, target)
-    vectors, judged = _vectors(target, train, held_out, views, settings, progress)
+    chosen = cell_objectives(objectives or OBJECTIVES, config, target)
+    vectors, judged = label_views(target, train, held_out, views=views, settings=settings, progress=progress)
     model = _first(spec, config, target, train, vectors[: len(train)], vocab)
     processor = student_processor(config, vocab, _processor(target), symbols=cells.symbols)
-    tokens = _own_tokens(cells.vocab, vocab)
-    shown = _rows(processor, tokens, train, views, target, settings, vectors)
-    wanted = Rows(processor, compact(processor, encoded(processor, tokens, [held_out.counts])), judged)
-    judge_by = _Judge(judged, vectors[: len(train)].mean(axis=0))
+    given = isinstance(target, Given)
+    shown = rows_of(processor, train, vectors, views=views, thinned_only=given, settings=settings)
+    wanted = whole_rows(processor, held_out, judged)
+    judge_by = Judge(judged, vectors[: len(train)].mean(axis=0))
     ridge = ridge_vectors(train, vectors[: len(train)], held_out, seed=settings.seed)
     metrics = judge_by(RIDGE, ridge)
     solve_head(model, shown, seed=settings.seed)
@@ -147,12 +117,11 @@ def fit_student(
         options = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed", "device")}
         refine(model, chosen, shown, lr=settings.lr or _LR, **options, progress=progress)
     metrics |= judge_by(REFINED, wanted.embed(model.eval()))
-    record = _record(cells, target, student, objectives or OBJECTIVES, settings, views, (len(train), len(held_out)))
-    seconds = round(time.perf_counter() - started, 1)
-    hardware = torch.cuda.get_device_name(0) if _on_gpu(settings) else f"{os.cpu_count()} CPU cores"
+    resolved = dataclasses.replace(settings, lr=settings.lr or _LR, views=views)
+    counts = (len(train), len(held_out))
+    record = record_of(cells, target, student, objectives=objectives or OBJECTIVES, settings=resolved, counts=counts)
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
-    training = {"seconds": seconds, "batches": settings.steps, "processes": 1, "hardware": hardware}
-    return Fitted(model, processor, metrics, record, training)
+    return Fitted(model, processor, metrics, record, training_of(settings, started))
 
 
 def is_static(student: str | Mapping[str, Any]) -> bool:
@@ -181,16 +150,12 @@ def static_spec(student: str | Mapping[str, Any]) -> StudentSpec:
     return dataclasses.replace(spec, init="teacher")
 
 
-def _width(target: Teacher | Given) -> int:
-    return target.vectors.shape[1] if isinstance(target, Given) else target.model.config.embedding_size
-
-
 def _processor(target: Teacher | Given) -> Tx1Processor | None:
     return None if isinstance(target, Given) else target.processor
 
 
 def _config(spec: StudentSpec, target: Teacher | Given, vocab: GeneVocab) -> Tx1Config:
-    width = _width(target)
+    width = width_of(target)
     for name in ("projection_dim", "truncate_dim"):
         asked = spec.fields.get(name)
         if asked is not None and asked > width:
@@ -198,13 +163,23 @@ def _config(spec: StudentSpec, target: Teacher | Given, vocab: GeneVocab) -> Tx1
                 f"{name} is {asked}, and the vectors to learn have {width} coordinates: a student cannot give more; "
                 f"ask for {width} at most"
             )
-    given = isinstance(target, Given)
-    defaults = {"projection_dim": width} if given else None
-    return student_config(spec, None if given else target.model.config, defaults=defaults, vocab=vocab)
+    if isinstance(target, Given):
+        return student_config(spec, None, defaults={"projection_dim": width}, vocab=vocab)
+    return student_config(spec, target.model.config, vocab=vocab)
 
 
-def _objectives(spec: Mapping[str, Any], config: Tx1Config, target: Teacher | Given) -> ObjectiveSet:
-    width = _width(target)
+def cell_objectives(spec: Mapping[str, Any], config: Tx1Config, target: Teacher | Given) -> ObjectiveSet:
+    """Objectives that compare cell embeddings.
+
+    Args:
+        spec: As ``model.objectives`` of a run.
+        config: The student's.
+        target: What it is to give.
+
+    Raises:
+        ValueError: When they are wrong, or read more than cell embeddings.
+    """
+    width = width_of(target)
     shapes = Shapes(
         student_width=config.hidden_size,
         student_embedding=config.embedding_size,
@@ -222,31 +197,6 @@ def _objectives(spec: Mapping[str, Any], config: Tx1Config, target: Teacher | Gi
                 "it, or train by composer scripts/distill.py"
             )
     return objectives
-
-
-def _on_gpu(settings: FitSettings) -> bool:
-    return settings.device == "auto" and torch.cuda.is_available()
-
-
-def _vectors(
-    target: Teacher | Given,
-    train: CountedCells,
-    held_out: CountedCells,
-    views: int,
-    settings: FitSettings,
-    progress: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(views * n, e) vectors of all views of the cells to learn from, and (m, e) of those held out."""
-    if isinstance(target, Given):
-        return np.tile(target.vectors[train.rows], (views, 1)), target.vectors[held_out.rows]
-    if _on_gpu(settings):
-        target.model.to("cuda")
-    tokens, count = _own_tokens(target.processor.vocab, target.processor.vocab), views * len(train)
-    with tqdm(total=count + len(held_out), desc="the teacher labels", unit="cell", disable=not progress) as bar:
-        shown = made_up(train, views, MIXED, seed=settings.seed)
-        vectors = label(target, encoded(target.processor, tokens, shown), count, bar=bar)
-        judged = label(target, encoded(target.processor, tokens, [held_out.counts]), len(held_out), bar=bar)
-    return vectors, judged
 
 
 def _first(
@@ -270,57 +220,25 @@ def _first(
         return build_student(spec, config, {"cell"}, sees_masks=False, tokens=tokens, found=found)
 
 
-def _own_tokens(vocab: GeneVocab, own: GeneVocab) -> np.ndarray:
-    """(tokens,) the token of each column in a vocabulary of its own; -1 for special tokens and unknown genes."""
-    lookup = token_lookup(vocab, own).numpy().copy()
-    lookup[[number for token, number in vocab.tokens.items() if token.startswith("<")]] = -1
-    lookup[lookup == own["<pad>"]] = -1
-    return lookup
-
-
-def _rows(
-    processor: Tx1Processor,
-    tokens: np.ndarray,
-    train: CountedCells,
-    views: int,
-    target: Teacher | Given,
-    settings: FitSettings,
-    vectors: np.ndarray,
-) -> Rows:
-    """All views as the student reads them, a sample of the genes of the largest."""
-    # The teacher has labelled the same views; drawn again, they need not be kept meanwhile.
-    shown = made_up(train, views, THINNED if isinstance(target, Given) else MIXED, seed=settings.seed)
-    whole, processor.max_length = processor.max_length, min(settings.context + 1, processor.max_length)
-    try:
-        return Rows(processor, compact(processor, encoded(processor, tokens, shown)), vectors)
-    finally:
-        processor.max_length = whole
-
-
-class _Judge:
-    """Compares vectors of the held-out cells with those they should be."""
-
-    def __init__(self, judged: np.ndarray, centre: np.ndarray):
-        self.judged, self.centre = torch.from_numpy(judged), torch.from_numpy(centre)
-
-    def __call__(self, name: str, vectors: np.ndarray) -> dict[str, float]:
-        found = torch.from_numpy(vectors)
-        scores = {f"{name}/knn_overlap": float(knn_overlap(found, self.judged))}
-        if found.shape == self.judged.shape:
-            scores[f"{name}/centered_cosine"] = float(centered_cosine(found, self.judged, self.centre))
-        return scores
-
-
-def _record(
+def record_of(
     cells: CountedCells,
     target: Teacher | Given,
     student: str | Mapping[str, Any],
+    *,
     objectives: Mapping[str, Any],
     settings: FitSettings,
-    views: int,
     counts: tuple[int, int],
 ) -> dict[str, Any]:
-    """What was done, in the form of a run's configuration, since cards are written from that."""
+    """What was done, in the form of a run's configuration, since cards are written from that.
+
+    Args:
+        cells: The cells.
+        target: What was learned.
+        student: As ``model.student``.
+        objectives: As ``model.objectives``.
+        settings: How, all of it resolved.
+        counts: Cells to learn from, and to judge by.
+    """
     given = isinstance(target, Given)
     files = [Path(cells.where).name]
     uses = zip(("training", "evaluation"), counts)
@@ -329,13 +247,13 @@ def _record(
         "seed": settings.seed,
         "max_duration": f"{settings.steps}ba",
         "global_train_batch_size": settings.batch_size,
-        "optimizer": {"name": "adamw", "lr": settings.lr or _LR},
+        "optimizer": {"name": "adamw", "lr": settings.lr},
         "model": {
             "teacher": None if given else target.source,
-            **({"vectors": {"source": target.source, "width": _width(target)}} if given else {}),
+            **({"vectors": {"source": target.source, "width": width_of(target)}} if given else {}),
             "student": student if isinstance(student, str) else dict(student),
             "objectives": dict(objectives),
         },
-        "fit": {**asdict(settings), "views": views},
+        "fit": asdict(settings),
         "variables": {"cells": {use: {"cells": count, "files": files} for use, count in uses}},
     }

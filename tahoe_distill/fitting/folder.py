@@ -4,13 +4,21 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from tahoe_distill.fitting.fit import CLOSED_FORM, REFINED, RIDGE, Fitted
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
 from tahoe_distill.hub.folder import CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
 
-_LABELS = {RIDGE: "ridge from log-counts", CLOSED_FORM: "student, closed form", REFINED: "student, refined"}
+_LABELS = {
+    RIDGE: "ridge from log-counts",
+    CLOSED_FORM: "student, closed form",
+    "before": "student, before",
+    REFINED: "student, refined",
+    "before_other": "other cells, before",
+    "other": "other cells, after",
+}
 
 
 def check_out(folder: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -42,7 +50,7 @@ def write_fitted(fitted: Fitted, folder: str | os.PathLike[str], *, overwrite: b
     metrics = {name: value for name, value in fitted.metrics.items() if name.startswith(f"{REFINED}/")}
     model, processor, recorded = fitted.model, fitted.processor, to_json(fitted.record)
     # From the record as it will be read, so that the folder alone gives the same card again.
-    known = {"genes": processor.vocab.naming, "training": fitted.training}
+    known: dict[str, Any] = {"genes": processor.vocab.naming, "training": fitted.training}
     files = {
         CARD_FILE: write_card(model.config, json.loads(recorded), metrics, **known),
         HYPERPARAMETERS_FILE: recorded,
@@ -54,10 +62,10 @@ def write_fitted(fitted: Fitted, folder: str | os.PathLike[str], *, overwrite: b
 
 
 def table(fitted: Fitted) -> str:
-    """The numbers of a fit for people: ridge, closed form and student on the same held-out cells."""
+    """The numbers of a fit for people: the student's beside those of ridge, or of itself before."""
     cells = fitted.record["variables"]["cells"]
     views, steps = fitted.record["fit"]["views"], fitted.record["fit"]["steps"]
-    labels = _LABELS if steps else {name: label for name, label in _LABELS.items() if name != REFINED}
+    labels = {name: label for name, label in _LABELS.items() if f"{name}/knn_overlap" in fitted.metrics}
     head = f"{cells['evaluation']['cells']:,} held-out cells"
     lines = [f"{head:<26}centred cosine   10-neighbour overlap"]
     for name, label in labels.items():

@@ -48,8 +48,9 @@ class Distiller(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss of a batch, (C, G) cells and the (C, e) vectors that they are to get."""
         out = self.student(gene_ids, expression_bins, attention_mask, cell_only=True)
-        view: dict[str, Tensor] = {"gene_ids": gene_ids, "seen": attention_mask.bool()}
-        loss, _ = self.objectives(Outputs(**view, cell=out.pooler_output), Outputs(**view, cell=vectors), {})
+        seen = attention_mask.bool()
+        student = Outputs(gene_ids=gene_ids, seen=seen, cell=out.pooler_output)
+        loss, _ = self.objectives(student, Outputs(gene_ids=gene_ids, seen=seen, cell=vectors), {})
         return {"loss": loss}
 
 
@@ -96,7 +97,7 @@ def refine(
         trainer = Trainer(
             model=Distiller(student, objectives),
             args=arguments,
-            train_dataset=rows,  # type: ignore[arg-type]
+            train_dataset=rows,
             data_collator=rows.with_vectors,
             callbacks=[_schedules(objectives, progress)],
         )

@@ -357,10 +357,13 @@ def _chosen(hyperparameters: Mapping[str, Any]) -> str:
 
 
 def _held_out(fit: Mapping[str, Any]) -> str:
+    beside = "a ridge regression from log-counts, and this student before its refinement"
+    if not any(name.startswith("ridge/") for name in fit.get("baselines", {})):
+        beside = "the student that this one was made of, and where named so both on other cells"
     baselines = ", ".join(f"`{name}` {_number(value)}" for name, value in sorted(fit.get("baselines", {}).items()))
     return (
         "Measured on cells of the same source that were held out and decided nothing. Beside them, on the same cells, "
-        f"a ridge regression from log-counts, and this student before its refinement: {baselines}."
+        f"{beside}: {baselines}."
     )
 
 

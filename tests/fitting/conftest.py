@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from tahoe_distill import load_teacher
 from tahoe_distill.cells import open_cells
 from tahoe_distill.fitting.cells import count_cells
-from tahoe_distill.fitting.fit import FitSettings
+from tahoe_distill.fitting.labelled import FitSettings
 
 QUICK = FitSettings(views=2, steps=4, batch_size=16, device="cpu")
 STUDENT = {"preset": "static-tiny", "hidden_size": 8, "intermediate_size": 16}

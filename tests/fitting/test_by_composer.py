@@ -7,7 +7,7 @@ import pytest
 
 import tahoe_distill
 from tahoe_distill.fitting import by_composer
-from tahoe_distill.fitting.fit import FitSettings
+from tahoe_distill.fitting.labelled import FitSettings
 from tests.conftest import STUDENT
 
 QUICK = FitSettings(steps=3, batch_size=16, device="cpu")

@@ -18,7 +18,8 @@ from tahoe_distill.evaluation.baselines import PENALTIES
 from tahoe_distill.fitting import refine as refining
 from tahoe_distill.fitting.cells import count_cells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors
-from tahoe_distill.fitting.fit import FitSettings, fit_student
+from tahoe_distill.fitting.fit import fit_student
+from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.fitting.targets import Given
 from tahoe_distill.hub.card import card_of_folder
 from tahoe_distill.hub.export import verify_model_folder

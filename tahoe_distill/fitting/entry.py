@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike
 from tahoe_distill.cells import Cells, open_cells
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.symbols import Symbols
+from tahoe_distill.embedding import load_student
 from tahoe_distill.fitting.by_composer import train_transformer
 from tahoe_distill.fitting.cells import count_cells
-from tahoe_distill.fitting.fit import FitSettings, Fitted, fit_student, is_static
+from tahoe_distill.fitting.fit import Fitted, fit_student, is_static
 from tahoe_distill.fitting.folder import check_out, write_fitted
+from tahoe_distill.fitting.labelled import FitSettings
+from tahoe_distill.fitting.specialise import specialise
 from tahoe_distill.fitting.targets import Given, check_given
 from tahoe_distill.teacher import Teacher, load_teacher
 
@@ -97,6 +100,70 @@ def distill(
         counted = count_cells(cells, vocab, **reading, most=max_cells, seed=settings.seed)
     fitted = fit_student(counted, target, student, objectives=objectives, settings=settings, progress=progress)
     return fitted if out is None else write_fitted(fitted, out, overwrite=overwrite)
+
+
+def specialise_student(
+    student: str | os.PathLike[str],
+    adata: Source,
+    teacher: str | os.PathLike[str] | Teacher | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    vectors: ArrayLike | str | os.PathLike[str] | None = None,
+    teacher_key: str | None = None,
+    other: Source | None = None,
+    objectives: Mapping[str, Any] | None = None,
+    settings: FitSettings | None = None,
+    size: str | None = None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    symbols: Symbols | None = None,
+    max_cells: int | None = MOST_CELLS,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Prune an exported student without attention to an atlas's genes, and adapt it to its cells.
+
+    Args:
+        student: Folder or hub id of the student; not changed.
+        adata: The atlas.
+        teacher: As in :func:`distill`: the one that the student was distilled from.
+        out: Folder to write the new student to; not written when left out.
+        vectors: As in :func:`distill`.
+        teacher_key: As in :func:`distill`.
+        other: Cells of another kind, such as another tissue, to see what is lost on them; needs a teacher.
+        objectives: As in :func:`distill`.
+        settings: How to fit; 1,000 batches at a rate of 1e-3 when left out.
+        size: As in :func:`distill`.
+        layer: As in :func:`distill`, of both sources.
+        gene_key: As in :func:`distill`, of both sources.
+        symbols: As in :func:`distill`.
+        max_cells: As in :func:`distill`, of both sources.
+        overwrite: Replace what stands in ``out``.
+        progress: Show bars.
+
+    Returns:
+        A :class:`Fitted`, with numbers before and after.
+
+    Raises:
+        ValueError: When student, cells and teacher do not fit each other.
+        FileExistsError: When ``out`` exists and ``overwrite`` is off.
+    """
+    _check_one(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
+    if out is not None:
+        check_out(out, overwrite=overwrite)
+    options: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols, "most": max_cells}
+    with open_cells(adata, layer=layer) as cells:
+        target = _target(cells, teacher, vectors, teacher_key, size)
+        vocab = load_student(student)[1].vocab if isinstance(target, Given) else target.processor.vocab
+        counted = count_cells(cells, vocab, **options)
+    elsewhere = None
+    if other is not None:
+        with open_cells(other, layer=layer) as cells:
+            elsewhere = count_cells(cells, vocab, **options)
+    found = specialise(
+        student, counted, target, other=elsewhere, objectives=objectives, settings=settings, progress=progress
+    )
+    return found if out is None else write_fitted(found, out, overwrite=overwrite)
 
 
 def _check_one(**sources: object) -> None:
