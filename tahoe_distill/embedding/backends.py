@@ -121,8 +121,8 @@ def quantize_encoder(encoder: CellEncoder) -> CellEncoder:
     """
     encoder = copy.deepcopy(encoder)
     model = encoder.model
-    if model.set_encoder is not None:
-        whole = [model.set_encoder.head]
+    if model.gene_set_encoder is not None:
+        whole = [model.gene_set_encoder.head]
     else:
         blocks = list(model.transformer_encoder.layers)
         whole = blocks if model.config.pooling != "cls" else blocks[:-1]

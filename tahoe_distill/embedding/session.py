@@ -96,7 +96,7 @@ class Session:
             ImportError: When the backend is not installed.
         """
         check_backend(self.options.backend)
-        if self.options.attentions is not None and self.model.set_encoder is not None:
+        if self.options.attentions is not None and self.model.gene_set_encoder is not None:
             raise ValueError("attentions were asked for, and this model pays none (encoder: set); leave them out")
         self.options.blocks(self.model.config.num_hidden_layers)
         if self.options.genes or self.options.attentions is not None:

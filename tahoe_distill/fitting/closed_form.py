@@ -58,7 +58,7 @@ def solve_head(student: Tx1Model, rows: Rows, *, seed: int) -> float:
 
 
 def _head(student: Tx1Model) -> SetHead:
-    encoder: Any = student.set_encoder
+    encoder: Any = student.gene_set_encoder
     return encoder.head
 
 

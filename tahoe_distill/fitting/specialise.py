@@ -123,7 +123,7 @@ def prune(student: Tx1Model, processor: Tx1Processor, cells: CountedCells) -> tu
     config.vocab_size, config.pad_token_id, config.cls_token_id = len(vocab), vocab["<pad>"], vocab["<cls>"]
     config.context_length = min(config.context_length, len(vocab))
     weights = student.state_dict()
-    for name in ("gene_encoder.embedding.weight", "set_encoder.gene_weight.weight"):
+    for name in ("gene_encoder.embedding.weight", "gene_set_encoder.gene_weight.weight"):
         if name in weights:
             weights[name] = weights[name][rows]
     with torch.random.fork_rng(devices=[]):
@@ -133,7 +133,7 @@ def prune(student: Tx1Model, processor: Tx1Processor, cells: CountedCells) -> tu
 
 
 def _check(student: Tx1Model, width: int) -> None:
-    if student.set_encoder is None:
+    if student.gene_set_encoder is None:
         raise ValueError(
             "specialise adapts a student without attention (encoder: set), and this one is a transformer: carry on "
             "from it with composer scripts/distill.py and model.student={path: FOLDER}"

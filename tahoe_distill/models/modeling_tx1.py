@@ -398,7 +398,7 @@ class Tx1Model(Tx1PreTrainedModel):
         self.expression_encoder: Any = Tx1ExpressionEncoder(config) if attends else None
         self.chem_encoder = Tx1ChemEncoder(config) if config.num_drugs else None
         self.transformer_encoder: Any = Tx1Encoder(config) if attends else None
-        self.set_encoder = None if attends else SetEncoder(config, _activation(config.hidden_act))
+        self.gene_set_encoder = None if attends else SetEncoder(config, _activation(config.hidden_act))
         self.expression_decoder = Tx1ExpressionHead(config) if config.expression_head_layers is not None else None
         self.mvc_decoder = Tx1MvcHead(config) if config.mvc_head else None
         self.projection = None
@@ -460,7 +460,7 @@ class Tx1Model(Tx1PreTrainedModel):
         """
         config = self.config
         self._check_inputs(gene_ids, expression_bins, drug_ids, output_expression, output_mvc)
-        if self.set_encoder is not None:
+        if self.gene_set_encoder is not None:
             _check_set(masked=masked, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         if cell_only:
             _check_cell_only(
@@ -475,7 +475,7 @@ class Tx1Model(Tx1PreTrainedModel):
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
         genes = self.gene_encoder(gene_ids)
-        if self.set_encoder is not None:
+        if self.gene_set_encoder is not None:
             output = self._embed_sets(gene_ids, genes, expression_bins, seen, drug_ids, cell_only)
             return output.to_tuple() if return_dict is False else output
         x = self._block_input(genes, self.encode_values(expression_bins), masked, drug_ids)
@@ -549,7 +549,7 @@ class Tx1Model(Tx1PreTrainedModel):
         """Tokens of a batch, padding included, that suit the device."""
         if self.device.type == "cuda":
             return GPU_TOKENS
-        return CPU_TOKENS if self.set_encoder is None else CPU_SET_TOKENS
+        return CPU_TOKENS if self.gene_set_encoder is None else CPU_SET_TOKENS
 
     def batches(
         self,
@@ -701,7 +701,7 @@ class Tx1Model(Tx1PreTrainedModel):
         """What :meth:`forward` returns of a model without attention."""
         drug = None if self.chem_encoder is None else self.chem_encoder(drug_ids)
         options = {"seen": seen, "drug": drug, "keep_genes": not cell_only}
-        cell, moved = self.set_encoder(gene_ids, genes, expression_bins, **options)
+        cell, moved = self.gene_set_encoder(gene_ids, genes, expression_bins, **options)
         return Tx1ModelOutput(last_hidden_state=moved, pooler_output=self.project(cell))
 
     def _run_blocks(self, x, seen, masked, keep_hidden=False, output_attentions=False, first_only=False):
@@ -785,12 +785,12 @@ class CellEncoder(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.normalize = normalize
-        if model.set_encoder is not None and not binned:
+        if model.gene_set_encoder is not None and not binned:
             raise ValueError(
                 "a model with encoder set reads bins, and its processor does not bin: set do_binning to true"
             )
         values = None
-        if binned and model.set_encoder is None:
+        if binned and model.gene_set_encoder is None:
             bins = torch.arange(model.config.num_bins, dtype=torch.float32)
             bins[0] = model.config.pad_value
             with torch.no_grad():
@@ -822,7 +822,7 @@ class CellEncoder(nn.Module):
         Returns:
             (C, E) float32 embeddings.
         """
-        if self.model.set_encoder is None and self.model.config.pooling == "cls":
+        if self.model.gene_set_encoder is None and self.model.config.pooling == "cls":
             cell = self._first_position(gene_ids, expression_bins, attention_mask, drug_ids)
         else:
             inputs = {"attention_mask": attention_mask, "drug_ids": drug_ids}

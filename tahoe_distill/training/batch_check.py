@@ -64,7 +64,7 @@ def _check_tokens(model: TahoeDistillModel, settings: Tx1Collator, where: str) -
     bins = model.student.config.num_bins
     if settings.do_binning and settings.num_bins != bins:
         raise ValueError(f"{where}.collator.num_bins is {settings.num_bins}, the model's is {bins}; make them the same")
-    if not settings.do_binning and model.student.set_encoder is not None:
+    if not settings.do_binning and model.student.gene_set_encoder is not None:
         raise ValueError(
             f"{where}.collator.do_binning is off, and a student with encoder: set reads bins: set it to true, or set "
             "model.student.encoder: transformer"

@@ -73,8 +73,8 @@ def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[
         needs: As in :func:`forward_model`.
     """
     config = model.config
-    if model.set_encoder is not None:
-        return cells * _set_flops(model.set_encoder, length)
+    if model.gene_set_encoder is not None:
+        return cells * _set_flops(model.gene_set_encoder, length)
     weights = sum(p.numel() for name, p in model.named_parameters() if "gene_encoder.embedding" not in name)
     attention = 4 * config.hidden_size * length
     cell = length * (2 * weights + config.num_hidden_layers * attention)

@@ -47,7 +47,7 @@ def test_the_closed_form_alone_says_more_than_chance(given):
     assert fitted.metrics["eval/centered_cosine"] == fitted.metrics["closed_form/centered_cosine"] > 0.8
     assert fitted.metrics["ridge/centered_cosine"] > 0.8
     # Nothing but the linear map contributes yet.
-    assert not fitted.model.set_encoder.head.out_proj.weight.any()
+    assert not fitted.model.gene_set_encoder.head.out_proj.weight.any()
 
 
 def test_refining_lowers_the_loss_and_leaves_random_numbers_alone(counted, teacher):

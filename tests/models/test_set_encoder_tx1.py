@@ -32,7 +32,7 @@ def inputs(model, batch):
 
 def by_hand(model, gene_ids, bins, drug=None):
     """One cell's embedding, one gene after the other."""
-    config, encoder = model.config, model.set_encoder
+    config, encoder = model.config, model.gene_set_encoder
     values, genes = encoder.values, []
     for token, bin in zip(gene_ids.tolist(), bins.tolist()):
         if token in (0, 1, config.drug_token_id):
@@ -113,7 +113,7 @@ def test_the_other_outputs(make_model, batch):
     model = make_model(**SET)
     output = model(**batch)
     assert output.last_hidden_state.shape == (3, 9, 16)
-    values = model.set_encoder.values
+    values = model.gene_set_encoder.values
     at = batch["expression_bins"][0, 4].long()
     mixed = values.factors.weight[at]
     moved = model.gene_encoder(batch["gene_ids"][0, 4]) * (0.5 + at / 50 + values.scale.weight @ mixed)
@@ -165,7 +165,7 @@ def test_it_begins_as_a_plain_mean_that_counts_higher_bins_more(batch):
     model = Tx1Model(Tx1Config(vocab_size=30, hidden_size=16, **SET)).eval()
     genes = model.gene_encoder(batch["gene_ids"])
     expressed = batch["attention_mask"].bool() & batch["gene_ids"].ne(1)
-    found = model.set_encoder.statistics(batch["gene_ids"], genes, batch["expression_bins"], expressed=expressed)
+    found = model.gene_set_encoder.statistics(batch["gene_ids"], genes, batch["expression_bins"], expressed=expressed)
     moved = genes * (0.5 + batch["expression_bins"].clamp(min=0) / 50).unsqueeze(-1) * expressed.unsqueeze(-1)
     mean = moved.sum(dim=1) / expressed.sum(dim=1, keepdim=True)
     torch.testing.assert_close(found, mean)

@@ -82,7 +82,7 @@ def test_views_of_a_cache_train_it_without_the_teacher(runs, tmp_path, config, s
     config["model"]["student"]["init_cells"] = str(tmp_path / "cache/train")
     code, output = runs.distill(tmp_path, config)
     assert code == 0, output
-    assert weights(tmp_path / "hf")["set_encoder.head.linear.weight"].shape == (16, 12)
+    assert weights(tmp_path / "hf")["gene_set_encoder.head.linear.weight"].shape == (16, 12)
 
 
 def test_cells_that_are_not_binned_are_refused(runs, tmp_path, config):

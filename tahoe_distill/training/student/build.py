@@ -259,7 +259,7 @@ def student_processor(
 def _take_from_teacher(
     student: Tx1Model, teacher: Tx1Model | None, tokens: Tensor | None, found: GeneMeans | None
 ) -> None:
-    if found is None and teacher is not None and student.set_encoder is not None:
+    if found is None and teacher is not None and student.gene_set_encoder is not None:
         found = table_means(teacher)
     if found is not None:
         place_genes(student, found, tokens)
