@@ -11,6 +11,9 @@ T = TypeVar("T")
 # A download takes as long as it takes. A process that dies is told by its connection, and not by a clock.
 _PATIENCE = timedelta(days=30)
 
+# Each group of a run, and ours beside it.
+_groups: list[tuple[Any, Any]] = []
+
 
 def on_rank_zero(work: Callable[[], T], failing: str) -> T:
     """Do something in the first process of all; the others wait for it.
@@ -42,6 +45,18 @@ def on_rank_zero(work: Callable[[], T], failing: str) -> T:
     return outcome[0]
 
 
+def _patient_group() -> Any:
+    """A group of its own, met before the work: that of the run gives up after dist_timeout, which is minutes.
+
+    One for each group of the run, and never let go of: freeing one can wait for its thread for ever, while that waits
+    for Python's lock.
+    """
+    world = torch.distributed.group.WORLD
+    if not _groups or _groups[-1][0] is not world:
+        _groups.append((world, torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)))
+    return _groups[-1][1]
+
+
 def on_each_node(work: Callable[[], T], failing: str) -> T:
     """Do something in the first process of each node; all wait, however long it takes.
 
@@ -60,8 +75,7 @@ def on_each_node(work: Callable[[], T], failing: str) -> T:
     """
     if not torch.distributed.is_initialized() or dist.get_world_size() == 1:
         return work()
-    # A group of its own, met before the work: that of the run gives up after dist_timeout, which is minutes.
-    group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    group = _patient_group()
     outcome: tuple[T | None, str | None] = (None, None)
     problem = None
     if dist.get_local_rank() == 0:
@@ -72,7 +86,6 @@ def on_each_node(work: Callable[[], T], failing: str) -> T:
             problem, outcome = error, (None, f"{type(error).__name__}: {error}")
     outcomes: list[Any] = [None] * dist.get_world_size()
     torch.distributed.all_gather_object(outcomes, outcome, group=group)
-    torch.distributed.destroy_process_group(group)
     if problem is not None:
         raise problem
     failed = [f"{failing} (process {rank}): {reason}" for rank, (_, reason) in enumerate(outcomes) if reason]
