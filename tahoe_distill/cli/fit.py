@@ -6,9 +6,12 @@ will do: those of any model.
 """
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tahoe_distill.cli.reading import add_reading_arguments
+
+if TYPE_CHECKING:
+    from tahoe_distill.fitting import Fitted
 
 EXAMPLE = "tahoe-distill fit cells.h5ad --teacher tx1-nano --student static-small --out student"
 
@@ -53,27 +56,33 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Fit, write, print what was found."""
     from tahoe_distill.fitting import distill
+
+    tell(distill(args.adata, args.teacher, args.student, settings=settings(args), **options(args)), args.out)
+
+
+def tell(fitted: "Fitted", out: str) -> None:
+    """Print what was found, and what to do with the student in ``out``."""
     from tahoe_distill.fitting.folder import table
 
-    fitted = distill(
-        args.adata,
-        args.teacher,
-        args.student,
-        out=args.out,
-        vectors=args.teacher_vectors,
-        teacher_key=args.teacher_key,
-        objectives=objectives(args.objectives),
-        settings=settings(args),
-        size=args.size,
-        layer=args.layer,
-        gene_key=args.gene_key,
-        symbols=args.symbols,
-        max_cells=args.cells,
-        overwrite=args.overwrite,
-        progress=not args.quiet,
-    )
     print(table(fitted))
-    print(f"the student is in {args.out}; embed with it: tahoe-distill embed --model {args.out} --adata … --out …")
+    print(f"the student is in {out}; embed with it: tahoe-distill embed --model {out} --adata … --out …")
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of a fit that are taken as they are given, whatever student it starts from."""
+    return {
+        "out": args.out,
+        "vectors": args.teacher_vectors,
+        "teacher_key": args.teacher_key,
+        "objectives": objectives(args.objectives),
+        "size": args.size,
+        "layer": args.layer,
+        "gene_key": args.gene_key,
+        "symbols": args.symbols,
+        "max_cells": args.cells,
+        "overwrite": args.overwrite,
+        "progress": not args.quiet,
+    }
 
 
 def settings(args: argparse.Namespace, **defaults: Any) -> Any:

@@ -6,7 +6,7 @@ are some.
 
 import argparse
 
-from tahoe_distill.cli.fit import add_fit_arguments, add_teacher_arguments, objectives, settings
+from tahoe_distill.cli.fit import add_fit_arguments, add_teacher_arguments, options, settings, tell
 from tahoe_distill.cli.reading import add_reading_arguments
 
 EXAMPLE = "tahoe-distill specialise student --adata my_atlas.h5ad --teacher tx1-nano --out specialised"
@@ -27,25 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Specialise, write, print what was found."""
     from tahoe_distill.fitting import specialise_student
-    from tahoe_distill.fitting.folder import table
 
-    found = specialise_student(
-        args.student,
-        args.adata,
-        args.teacher,
-        out=args.out,
-        vectors=args.teacher_vectors,
-        teacher_key=args.teacher_key,
-        other=args.other,
-        objectives=objectives(args.objectives),
-        settings=settings(args, steps=1000),
-        size=args.size,
-        layer=args.layer,
-        gene_key=args.gene_key,
-        symbols=args.symbols,
-        max_cells=args.cells,
-        overwrite=args.overwrite,
-        progress=not args.quiet,
-    )
-    print(table(found))
-    print(f"the student is in {args.out}; embed with it: tahoe-distill embed --model {args.out} --adata … --out …")
+    given = {"other": args.other, "settings": settings(args, steps=1000), **options(args)}
+    tell(specialise_student(args.student, args.adata, args.teacher, **given), args.out)
