@@ -5,14 +5,13 @@ Shapes: C cells, G genes.
 
 import numpy as np
 import torch
-from anndata import AnnData
 from torch import Tensor
 
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.session import open_session
 from tahoe_distill.evaluation.base import Evaluator, NotEvaluable, Scores, register_evaluator
 from tahoe_distill.evaluation.bench import Bench
-from tahoe_distill.evaluation.subjects import TEACHER, Subject
+from tahoe_distill.evaluation.subjects import TEACHER, Subject, bare_cells
 from tahoe_distill.metrics import MaskedExpressionMSE, MaskedSpearman
 from tahoe_distill.models.modeling_tx1 import inference
 
@@ -60,7 +59,7 @@ def _measure(subject: Subject, bench: Bench) -> dict[str, float]:
 
 
 def _masked(subject: Subject, bench: Bench) -> dict[str, float]:
-    cells = AnnData(bench.query.X, obs=bench.query.obs, var=bench.query.var)
+    cells = bare_cells(bench.query)
     error, correlation = MaskedExpressionMSE(), MaskedSpearman()
     bins = subject.pair[1].num_bins
     seen, decoded = np.zeros(bins), np.zeros(bins)

@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from anndata import AnnData
 
 from tahoe_distill.embedding import embed
 from tahoe_distill.evaluation.base import Evaluator, NotEvaluable, Scores, register_evaluator
 from tahoe_distill.evaluation.bench import Bench
 from tahoe_distill.evaluation.intervals import bootstrap, mean_of
-from tahoe_distill.evaluation.subjects import KEY, Subject
+from tahoe_distill.evaluation.subjects import KEY, Subject, bare_cells
 from tahoe_distill.metrics import shared_neighbors
 
 NEIGHBORS = 10
@@ -46,7 +45,7 @@ def _gene_table(subject: Subject, bench: Bench) -> np.ndarray:
     """(n_vars, D) mean embedding of each gene in context, NaN where there is none; computed once for each subject."""
     key = ("genes", subject.name)
     if key not in bench.memory:
-        cells, reading = AnnData(bench.query.X, obs=bench.query.obs, var=bench.query.var), subject.reading
+        cells, reading = bare_cells(bench.query), subject.reading
         embed(cells, subject.pair, key_added=KEY, genes=True, progress=reading.progress, **reading.options)
         bench.memory[key] = np.asarray(cells.varm[KEY])
     return bench.memory[key]

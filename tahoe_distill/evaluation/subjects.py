@@ -89,7 +89,7 @@ class Subject:
             "teacher": self.role != TEACHER,
             "teacher_space": self.shared_space,
             "model": self.model is not None,
-            "gene_embeddings": self.model is not None and getattr(self.model[0], "gives_gene_embeddings", True),
+            "gene_embeddings": self.model is not None,
             "expression_head": self.model is not None and self.model[0].expression_decoder is not None,
         }
         return {need for need, is_given in given.items() if is_given}
@@ -117,8 +117,13 @@ def embed_subject(pair: Pair, bench: Bench, *, name: str, role: str, reading: Re
     return Subject(name, role, query, reference, shared_space=shared, model=pair, reading=reading, about=about, **known)
 
 
+def bare_cells(cells: AnnData) -> AnnData:
+    """The matrix and the two tables, without a copy: what a model reads and may write beside, not into the caller's."""
+    return AnnData(cells.X, obs=cells.obs, var=cells.var)
+
+
 def _vectors(cells: AnnData, pair: Pair, reading: Reading, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    bare = AnnData(cells.X, obs=cells.obs, var=cells.var)
+    bare = bare_cells(cells)
     embed(bare, pair, key_added=KEY, progress=reading.progress, **reading.options)
     return check_vectors(np.asarray(bare.obsm[KEY]), cells.n_obs, name), dict(bare.uns[KEY])
 
