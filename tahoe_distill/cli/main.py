@@ -9,30 +9,57 @@ from collections.abc import Sequence
 
 from tahoe_distill.errors import is_spoken, paragraph, rest
 
-# Subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE, `add_arguments(parser)` and
-# `run(args)`; its docstring is the description.
-COMMANDS = {
-    "prepare": ("prepare", "write MDS shards from h5ad files"),
-    "fetch": ("fetch", "fetch a teacher beforehand, for machines without a network"),
-    "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
-    "fit": ("fit", "fit a student without attention on this machine, without Composer"),
-    "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
-    "plan": ("plan", "tell what a run will take, before it is started"),
-    "cache": ("cache", "run the teacher once over the shards and keep what it says"),
-    "embed": ("embed", "embed an h5ad with a student or teacher"),
-    "doctor": ("doctor", "tell what embedding a file will do, before it does"),
-    "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
-    "compare": ("compare", "order students by a number, and let the first through or not"),
-    "push": ("push", "publish an exported student on the hub"),
-    "clean": ("clean", "list what killed runs left behind, and remove it"),
+# By who needs them: subcommand -> (module of tahoe_distill.cli, one line of help). A module has EXAMPLE,
+# `add_arguments(parser)` and `run(args)`; its docstring is the description.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "with a student and cells": {
+        "embed": ("embed", "embed an h5ad with a student or teacher"),
+        "doctor": ("doctor", "tell what embedding a file will do, before it does"),
+    },
+    "for a student of your own, on this machine": {
+        "fit": ("fit", "fit a student without attention on this machine, without Composer"),
+        "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
+    },
+    "around a training run": {
+        "prepare": ("prepare", "write MDS shards from h5ad files"),
+        "fetch": ("fetch", "fetch a teacher beforehand, for machines without a network"),
+        "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
+        "plan": ("plan", "tell what a run will take, before it is started"),
+        "cache": ("cache", "run the teacher once over the shards and keep what it says"),
+        "clean": ("clean", "list what killed runs left behind, and remove it"),
+    },
+    "to judge and to publish": {
+        "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
+        "compare": ("compare", "order students by a number, and let the first through or not"),
+        "push": ("push", "publish an exported student on the hub"),
+    },
 }
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+
+
+def overview() -> str:
+    """All commands by who needs them, for those who name none."""
+    lines = ["Distil Tahoe-x1 and embed cells with students."]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<12}{text}" for name, (_, text) in commands.items())]
+    lines += ["", "tahoe-distill COMMAND --help says more; a training run is `composer scripts/distill.py -f CONFIG`."]
+    return "\n".join(lines)
+
+
+class _Parser(argparse.ArgumentParser):
+    """The whole command's; its help is the overview, without a list of its own."""
+
+    def format_help(self) -> str:
+        return f"{self.format_usage()}\n{overview()}\n\n-h, --help: this text; -v, --verbose: log details\n"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command's argument parser."""
-    parser = argparse.ArgumentParser(prog="tahoe-distill", description="Distil Tahoe-x1 and embed cells with students.")
+    parser = _Parser(prog="tahoe-distill")
     parser.add_argument("-v", "--verbose", action="store_true", help="log details")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="command", parser_class=argparse.ArgumentParser
+    )
     for name, (module_name, help_text) in COMMANDS.items():
         module = importlib.import_module(f"tahoe_distill.cli.{module_name}")
         sub = commands.add_parser(
@@ -58,7 +85,13 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
+    """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault.
+
+    Without a subcommand print all of them, by who needs them, and return 2.
+    """
+    if not (sys.argv[1:] if argv is None else argv):
+        print(overview(), file=sys.stderr)
+        return 2
     try:
         args = _parse(build_parser(), argv)
     except KeyboardInterrupt:
