@@ -6,11 +6,18 @@ import pytest
 
 from tests.helpers import REPOSITORY
 
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 # A path of the repository in backticks, such as `tests/hub/`; not a part of another path, nor one with a placeholder.
 PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli|slurm)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 CODE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
+
+
+SOURCES = re.sub(
+    r'"\s*\n\s*f?"',
+    "",
+    "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tahoe_distill").rglob("*.py")),
+)
 
 
 @pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
@@ -44,3 +51,11 @@ def test_contributing_names_the_files_of_each_kind_of_part():
 def test_prose_has_no_line_above_120_columns(document):
     prose = CODE.sub("", document.read_text(encoding="utf-8"))
     assert not [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
+def test_troubleshooting_goes_by_messages_that_are_printed():
+    text = (REPOSITORY / "docs/guides/troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^### `([^`]+)`$", text, flags=re.MULTILINE)
+    assert len(messages) >= 12
+    # transformers' own setting, which its messages name.
+    assert [message for message in messages if message not in SOURCES and message != "trust_remote_code"] == []
