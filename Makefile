@@ -53,6 +53,10 @@ dist: $(VENV)/.installed  ## Build sdist and wheel in dist/
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
 
+test-release: dist  ## Install the wheel in clean environments of each Python, and use it there
+	$(BIN)/python scripts/check_release.py dist --python python3.10 python3.11 python3.12 --extra '' onnx fit
+	$(BIN)/python scripts/check_release.py dist --extra train
+
 lint: $(VENV)/.installed  ## Check style, types and spelling without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

