@@ -259,3 +259,14 @@ def one_of(value: object, choices: Iterable[str], name: str) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; found {value!r}")
     return value
+
+
+def true_or_false(value: object, name: str) -> bool:
+    """``value`` if it is ``true`` or ``false``.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false; found {value!r}")
+    return value
