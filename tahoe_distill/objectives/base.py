@@ -193,12 +193,24 @@ class ObjectiveSet(nn.Module):
 
     def scheduled_values(self) -> dict[str, float]:
         """The numbers in force, such as ``{"weight/cosine": 1.0, "tau/relational": 2.25}``."""
-        values = {f"weight/{key}": weight.current() for key, weight in self.weights.items()}
+        return {name: scheduled.current() for name, scheduled in self._scheduled().items()}
+
+    def stages_ended(self, before: float, now: float) -> list[str]:
+        """Names of the scheduled numbers, as in :meth:`scheduled_values`, that have left a stage on the way.
+
+        Args:
+            before: Progress of the run (0 … 1) at the beginning of a batch.
+            now: Progress at its end; the end of the run ends no stage.
+        """
+        schedules = {name: scheduled.schedule for name, scheduled in self._scheduled().items()}
+        return [name for name, schedule in schedules.items() if schedule.stage(before) != schedule.stage(now)]
+
+    def _scheduled(self) -> dict[str, Scheduled]:
+        found: dict[str, Scheduled] = {f"weight/{key}": weight for key, weight in self.weights.items()}
         for key, objective in self.objectives.items():
-            for name, module in objective.named_modules():
-                if isinstance(module, Scheduled):
-                    values[f"{name}/{key}"] = module.current()
-        return values
+            modules = objective.named_modules()
+            found |= {f"{name}/{key}": module for name, module in modules if isinstance(module, Scheduled)}
+        return found
 
 
 class LearnedMap(nn.Linear):

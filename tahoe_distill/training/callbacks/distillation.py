@@ -17,6 +17,7 @@ from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
 from tahoe_distill.training.callbacks.parameter_groups import group_parameters
 from tahoe_distill.training.callbacks.run_report import RunReport
+from tahoe_distill.training.callbacks.stages import StageCheckpoints
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
@@ -36,6 +37,8 @@ class DistillationCallback(CallbackWithConfig):
 
     Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
     Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
+
+    At the end of each stage of a schedule a checkpoint is written, which stays.
 
     A run that is told to end (SIGTERM, SIGUSR1) writes a checkpoint first. One that carries on from a checkpoint is
     held to the student, the objectives and the data that it was written with.
@@ -108,8 +111,12 @@ class DistillationCallback(CallbackWithConfig):
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
         for saver in checkpoint_savers(state):
+            stages = StageCheckpoints(saver)
             saver.saved_checkpoints = SyncedPaths(
-                saver.saved_checkpoints, sharded=lambda: state.fsdp_sharded_state_dict_enabled, wait=dist.barrier
+                saver.saved_checkpoints,
+                sharded=lambda: state.fsdp_sharded_state_dict_enabled,
+                wait=dist.barrier,
+                kept=lambda stages=stages: stages.kept,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")
