@@ -13,7 +13,7 @@ import torch
 
 from tahoe_distill.data.batch import TEACHER
 from tahoe_distill.fitting.cells import CountedCells, split
-from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head
+from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head, solve_maps
 from tahoe_distill.fitting.labelled import (
     FitSettings,
     Judge,
@@ -112,6 +112,7 @@ def fit_student(
     ridge = ridge_vectors(train, vectors[: len(train)], held_out, seed=settings.seed)
     metrics = judge_by(RIDGE, ridge)
     solve_head(model, shown, seed=settings.seed)
+    solve_maps(chosen, model, shown)
     metrics |= judge_by(CLOSED_FORM, wanted.embed(model))
     if settings.steps:
         options = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed", "device")}

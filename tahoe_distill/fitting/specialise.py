@@ -143,5 +143,6 @@ def _check(student: Tx1Model, width: int) -> None:
     if student.config.embedding_size != width:
         raise ValueError(
             f"the student gives {student.config.embedding_size} coordinates, its teacher {width}: name the teacher, or "
-            "the vectors, that it was distilled from"
+            "the vectors, that it was distilled from. One of another width than its own teacher's cannot be adapted: "
+            "the map between them was left with its run, so fit a new one (tahoe-distill fit)"
         )

@@ -247,20 +247,6 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.sum() / max(values.numel(), 1)
 
 
-def same_embedding_width(name: str, shapes: Shapes) -> None:
-    """Refuse an objective that compares cell embeddings coordinate by coordinate when their widths differ.
-
-    Raises:
-        ValueError: When the widths differ.
-    """
-    if shapes.has_teacher and shapes.student_embedding != shapes.teacher_embedding:
-        raise ValueError(
-            f"{name} compares cell embeddings of one width, found {shapes.student_embedding} (student) and "
-            f"{shapes.teacher_embedding} (teacher): give the student projection_dim: {shapes.teacher_embedding}, or "
-            "use relational, which takes any widths"
-        )
-
-
 def one_of(value: object, choices: Iterable[str], name: str) -> str:
     """``value`` if it is one of ``choices``.
 

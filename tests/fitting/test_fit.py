@@ -60,6 +60,15 @@ def test_refining_lowers_the_loss_and_leaves_random_numbers_alone(counted, teach
     assert not fitted.model.training
 
 
+def test_a_student_of_two_dimensions_learns_through_a_map(given):
+    student = {**STUDENT, "projection_dim": 2}
+    fitted = fit_student(*given, student, settings=replace(QUICK, steps=60))
+    assert fitted.model.config.embedding_size == 2
+    # Two principal components of six coordinates tell the kinds before any training.
+    assert 0.7 < fitted.metrics["closed_form/knn_overlap"] <= fitted.metrics["eval/knn_overlap"]
+    assert "eval/centered_cosine" not in fitted.metrics
+
+
 def test_the_same_seed_gives_the_same_student(counted, teacher):
     first, second = (fit_student(counted, teacher, STUDENT, settings=QUICK) for _ in range(2))
     for name, weight in first.model.state_dict().items():
