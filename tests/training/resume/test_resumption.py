@@ -29,6 +29,7 @@ def config(run_config, tmp_path):
         "relational": {"tau": schedule},
         "hidden": {"layer_map": [[1, 2]]},
         "expression": {"alpha": 0.5},
+        "balance": "gradient_norm",
     }
     collator = {"do_mlm": True, "mlm_probability": 0.3, "max_length": 24}
     return {
