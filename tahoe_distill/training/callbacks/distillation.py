@@ -116,7 +116,7 @@ class DistillationCallback(CallbackWithConfig):
                 saver.saved_checkpoints,
                 sharded=lambda: state.fsdp_sharded_state_dict_enabled,
                 wait=dist.barrier,
-                kept=lambda stages=stages: stages.kept,
+                kept=stages.is_kept,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")

@@ -38,6 +38,10 @@ class StageCheckpoints:
         self.kept = False
         saver.save_interval = self.due
 
+    def is_kept(self) -> bool:
+        """Whether the checkpoint that was due last is to stay."""
+        return self.kept
+
     def due(self, state: State, event: Event) -> bool:
         """In place of the saver's interval."""
         self.kept = bool(stages_ended(state, event))
