@@ -165,5 +165,6 @@ def check_agreement(vectors: Tensor, given: Tensor, where: str) -> None:
     if not 1 - _LENGTHS < lengths[1] / lengths[0] < 1 + _LENGTHS:
         raise ValueError(
             f"{where} have a mean length of {lengths[1]:.3g}, the teacher's of the same cells one of {lengths[0]:.3g}: "
-            "embed the cells again as they are (embed with normalize=False, or --no-normalize), or leave the vectors out"
+            "embed the cells again at their own length (embed with normalize=False, or --no-normalize), or leave the "
+            "vectors out"
         )

@@ -18,7 +18,7 @@ def stages_ended(state: State, event: Event) -> list[str]:
     """
     before, whole = state.previous_timestamp, state.max_duration
     elapsed = state.get_elapsed_duration()
-    if event not in _EVENTS or before is None or whole is None or elapsed is None:
+    if event not in _EVENTS or before is None or whole is None or elapsed is None or elapsed >= 1.0:
         return []
     model: Any = state.model.module if state.is_model_ddp else state.model
     objectives: ObjectiveSet = model.objectives
