@@ -12,7 +12,15 @@ from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.caching import write_cache
 from tahoe_distill.training.forward import LiveTeacher
 from tahoe_distill.training.model import TahoeDistillModel
-from tests.helpers.cached import EVERYTHING, batches, loader, model
+from tests.helpers.cached import EVERYTHING, batches, loader, losses, model
+
+
+def test_a_narrower_student_learns_from_the_cache_as_from_its_teacher(tmp_path, config):
+    run = config({"cosine": {"center": True}, "mse": 1.0})
+    run["model"]["student"]["projection_dim"] = 5
+    write_cache(run, tmp_path / "cache", precision="float32", progress=False)
+    live, cached = losses(run), losses(run, tmp_path / "cache")
+    torch.testing.assert_close([x["total"] for x in cached], [x["total"] for x in live])
 
 
 def test_an_altered_record_is_refused(tmp_path, config):
