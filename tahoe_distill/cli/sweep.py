@@ -158,7 +158,7 @@ def _plan(spec: "SweepSpec", base: "Base") -> str:
     swept = ", ".join(f"{dimension.name} ({', '.join(dimension.all_keys)})" for dimension in spec.space)
     extra = " and the base as it stands" if spec.confirm else ""
     return (
-        f"{spec.trials} settings of {swept} by {spec.sampler}{extra}, {len(seeds)} run{'s' if len(seeds) > 1 else ''} "
+        f"{spec.trials} setting{'s' if spec.trials > 1 else ''} of {swept} by {spec.sampler}{extra}, {len(seeds)} run{'s' if len(seeds) > 1 else ''} "
         f"each, on {spec.fraction.batches} of the batches and {spec.fraction.cells} of the cells of {spec.base}; by "
         f"{spec.metric}, in {spec.out}"
     )

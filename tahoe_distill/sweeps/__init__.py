@@ -8,6 +8,7 @@ _PUBLIC = {
     "Study": "tahoe_distill.sweeps.study",
     "SweepSpec": "tahoe_distill.sweeps.spec",
     "Worker": "tahoe_distill.sweeps.work",
+    "draw_results": "tahoe_distill.sweeps.paper",
     "read_trials": "tahoe_distill.sweeps.results",
     "trial_figures": "tahoe_distill.sweeps.figures",
     "write_results": "tahoe_distill.sweeps.results",

@@ -57,11 +57,10 @@ def _panel(done: pd.DataFrame, dimension: str) -> "altair.LayerChart":
     import altair as alt
 
     # Names of columns with a colon mean a type to Altair.
-    rows = done.rename(columns={f"{SETTING}{dimension}": "x"})[["name", "x", "value", "low", "high", "parameters"]]
+    rows = done.rename(columns={f"{SETTING}{dimension}": "x"})[["name", "x", "value", "low", "high"]]
     rows = rows.assign(
         best=done.index == 0, low=rows["low"].fillna(rows["value"]), high=rows["high"].fillna(rows["value"])
     )
-    rows = rows.assign(parameters=rows["parameters"].fillna(0))
     is_number = pd.api.types.is_numeric_dtype(rows["x"]) and not pd.api.types.is_bool_dtype(rows["x"])
     x: Any
     if is_number:

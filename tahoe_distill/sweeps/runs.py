@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tahoe_distill.sweeps.space import Dimension, check_swept_keys, settings_of
+from tahoe_distill.sweeps.space import Dimension, check_swept_keys, run_name, settings_of
 from tahoe_distill.sweeps.spec import SweepSpec
 
 EVALUATIONS_FILE, STUDENT_FOLDER, CHECKPOINTS = "evaluations.jsonl", "student", "checkpoints"
@@ -73,8 +73,9 @@ def base_of(spec: SweepSpec, written: Mapping[str, Any]) -> Base:
 
 
 def final_run(spec: SweepSpec, base: Base, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The run to start with a setting: the base whole, with its own cells, batches and evaluation."""
-    return replaced(base.written, settings_of(spec.space, params))
+    """The run to start with a setting: the base whole, with its own cells, batches and evaluation, and a name of it."""
+    name = run_name(spec.name, spec.space, params)
+    return replaced(base.written, {**settings_of(spec.space, params), "run_name": name})
 
 
 def trial_run(

@@ -217,6 +217,6 @@ def test_best_yaml_is_the_base_whole_with_the_best(open_study, work, run):
     text = (study.folder / "best.yaml").read_text()
     assert text.startswith(f"# composer scripts/distill.py -f {study.folder}/best.yaml")
     # Cells, batches, evaluation, loggers and what refers to other values are the base's.
-    assert yaml.safe_load(text) == {**run, "optimizer": {"lr": 3}}
+    assert yaml.safe_load(text) == {**run, "optimizer": {"lr": 3}, "run_name": "tx1-lr3"}
     assert (study.folder / "trials.csv").read_text().splitlines()[1].startswith("tx1-lr3,complete,eval/knn_overlap,max")
     assert len(table) == 4
