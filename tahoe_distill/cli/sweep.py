@@ -154,14 +154,18 @@ def _check_runs(study: "Study") -> None:
 
 
 def _plan(spec: "SweepSpec", base: "Base") -> str:
-    seeds = spec.seeds_from(base.seed)
+    seeds, part = spec.seeds_from(base.seed), spec.fraction
     swept = ", ".join(f"{dimension.name} ({', '.join(dimension.all_keys)})" for dimension in spec.space)
+    settings = f"{_count(spec.trials, 'setting')} of {swept} by {spec.sampler}"
     extra = " and the base as it stands" if spec.confirm else ""
     return (
-        f"{spec.trials} setting{'s' if spec.trials > 1 else ''} of {swept} by {spec.sampler}{extra}, {len(seeds)} run{'s' if len(seeds) > 1 else ''} "
-        f"each, on {spec.fraction.batches} of the batches and {spec.fraction.cells} of the cells of {spec.base}; by "
-        f"{spec.metric}, in {spec.out}"
+        f"{settings}{extra}, {_count(len(seeds), 'run')} each, on {part.batches} of the batches and {part.cells} of "
+        f"the cells of {spec.base}; by {spec.metric}, in {spec.out}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _finish(study: "Study", images: str | None) -> None:

@@ -8,6 +8,11 @@ import yaml
 
 from tahoe_distill.cli.main import main
 from tahoe_distill.cli.sweep import read_sweep
+from tahoe_distill.models import Tx1Config
+from tahoe_distill.objectives import Shapes, build_objectives
+from tahoe_distill.sweeps.runs import final_run
+from tahoe_distill.sweeps.space import grid
+from tahoe_distill.training.student.build import student_config
 from tests.helpers import REPOSITORY
 
 SWEEPS = sorted((REPOSITORY / "configs/sweeps").glob("*.yaml"))
@@ -36,6 +41,12 @@ def test_the_ready_ones_fit_their_base(path, monkeypatch):
     spec, base = read_sweep(str(path))
     assert path.read_text().startswith(f"# tahoe-distill sweep -f configs/sweeps/{path.name}")
     assert base.seed == 17 and spec.trials >= 6
+    for params in grid(spec.space):
+        model = final_run(spec, base, params)["model"]
+        student = student_config(model["student"], Tx1Config())
+        shapes = {"student_width": student.hidden_size, "student_layers": student.num_hidden_layers}
+        teacher = {"teacher_width": 512, "teacher_embedding": 512, "teacher_layers": 12}
+        build_objectives(model["objectives"], Shapes(student_embedding=student.embedding_size, **shapes, **teacher))
 
 
 def test_a_ready_one_takes_a_base_that_stands_on_another(monkeypatch):
