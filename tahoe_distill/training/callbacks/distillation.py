@@ -95,6 +95,7 @@ class DistillationCallback(CallbackWithConfig):
                 _append(self.evaluations, {"batch": state.timestamp.batch.value, "metrics": read_metrics(state)})
         elif event == Event.FIT_END:
             self.interruption.unwatch()
+            self.report.end()
         elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
             self.stopping.note(state)
         elif event == Event.AFTER_LOSS:
