@@ -200,5 +200,6 @@ def _judge(students: Sequence[Path], section: Mapping[str, Any]) -> "tuple[Mappi
         values = value if isinstance(value, list) else [value]
         words += [f"--{key.replace('_', '-')}", *map(str, values)]
     args = parser.parse_args(words)
-    found = evaluate.evaluate_files(args)
+    # The best is held against the base, so nothing else is needed beside them.
+    found = evaluate.evaluate_files(args, baselines=False)
     return to_record(found, files=evaluate.describe_inputs(args)), cell_table(found)

@@ -64,9 +64,7 @@ def _panel(done: pd.DataFrame, dimension: str) -> "altair.LayerChart":
     is_number = pd.api.types.is_numeric_dtype(rows["x"]) and not pd.api.types.is_bool_dtype(rows["x"])
     x: Any
     if is_number:
-        ends = float(rows["x"].min()), float(rows["x"].max())
-        wide = ends[0] > 0 and ends[1] / ends[0] >= 8
-        scale = alt.Scale(type="log" if wide else "linear", zero=False, padding=20)
+        scale = _scale(rows["x"], padding=20, ratio=8)
         # A tick for each value that was tried, where there are few.
         tried = sorted(rows["x"].unique().tolist())
         axis = alt.Axis(values=tried, format="~g") if len(tried) <= 12 else alt.Axis(format="~g", tickCount=6)
@@ -86,6 +84,16 @@ def _panel(done: pd.DataFrame, dimension: str) -> "altair.LayerChart":
         means = rows.groupby("x", as_index=False)["value"].mean()
         layers.insert(0, alt.Chart(means).mark_line(color=COLORS[STUDENT], opacity=0.35).encode(x, y))
     return alt.layer(*layers).properties(height=280)
+
+
+def _scale(values: pd.Series, *, padding: int, ratio: float) -> Any:
+    """A logarithmic scale of values whose ends are further apart than a ratio, a linear one of others."""
+    import altair as alt
+
+    least, most = float(values.min()), float(values.max())
+    if least > 0 and most >= ratio * least:
+        return alt.Scale(type="log", nice=False, padding=padding)
+    return alt.Scale(zero=False, padding=padding)
 
 
 def importance(done: pd.DataFrame) -> dict[str, float]:
@@ -160,8 +168,7 @@ def _size(done: pd.DataFrame, name: str) -> Figure | None:
     rows = known[["name", "parameters", "value"]].assign(
         best=best, low=known["low"].fillna(known["value"]), high=known["high"].fillna(known["value"])
     )
-    sizes = rows["parameters"]
-    scale = alt.Scale(type="log" if sizes.max() > 5 * sizes.min() else "linear", zero=False, padding=40)
+    scale = _scale(rows["parameters"], padding=40, ratio=5)
     x = alt.X("parameters:Q", title="parameters", scale=scale, axis=alt.Axis(format="~s", tickCount=6))
     y = alt.Y("value:Q", title=str(known["metric"].iloc[0]), scale=alt.Scale(zero=False, padding=20))
     color = alt.when("datum.best").then(alt.value(COLORS[STUDENT])).otherwise(alt.value(COLORS[BASELINE]))

@@ -105,8 +105,8 @@ def best_yaml(study: Study, best: Outcome) -> str:
     head = (
         f"# composer scripts/distill.py -f {path}\n#\n"
         f"# {spec.base} with the best of {len(study.outcomes())} settings of {study.folder}: {chosen}.\n"
-        f"# Its {spec.metric} was {value:.6g}, mean of {many}, on {_less(spec.fraction.batches, 'batches')} and "
-        f"{_less(spec.fraction.cells, 'cells')}; this run has all of both.\n\n"
+        f"# Its {spec.metric} was {value:.6g}, mean of {many}, on {_less(spec.fraction.batches, 'batches')}\n"
+        f"# and {_less(spec.fraction.cells, 'cells')}; this run has all of both.\n\n"
     )
     run = final_run(spec, study.base, params)
     return head + yaml.safe_dump(run, sort_keys=False, allow_unicode=True, width=120)
@@ -114,7 +114,7 @@ def best_yaml(study: Study, best: Outcome) -> str:
 
 def _less(part: float | str, what: str) -> str:
     if isinstance(part, str) or part > 1:
-        return f"{part} {'of ' if isinstance(part, str) else ''}{what}"
+        return f"{part} of the {what}"
     return f"all {what}" if part == 1 else f"{part:.3g} of the {what}"
 
 
