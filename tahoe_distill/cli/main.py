@@ -26,11 +26,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
         "plan": ("plan", "tell what a run will take, before it is started"),
         "cache": ("cache", "run the teacher once over the shards and keep what it says"),
+        "sweep": ("sweep", "try settings of a run by short ones, and write the best as the run to start"),
         "clean": ("clean", "list what killed runs left behind, and remove it"),
     },
     "to judge and to publish": {
         "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
         "compare": ("compare", "order students by a number, and let the first through or not"),
+        "figures": ("figures", "draw a paper's figures and tables from evaluations and sweeps that were written"),
         "push": ("push", "publish an exported student on the hub"),
     },
 }
