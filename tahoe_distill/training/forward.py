@@ -36,6 +36,7 @@ def forward_model(
     own = view.gene_ids if tokens is None else tokens[view.gene_ids]
     seen = own.ne(model.config.pad_token_id)
     masked = view.masked if sees_masks else None
+    padded, packed = _padding(model, view, pruned=tokens is not None)
     out = model(
         own,
         view.shown if sees_masks else view.target,
@@ -46,6 +47,8 @@ def forward_model(
         output_expression="expression" in needs and model.expression_decoder is not None,
         output_mvc="mvc" in needs and model.mvc_decoder is not None,
         cell_only=not _ALL_POSITIONS & needs,
+        padded=padded,
+        packed=packed,
     )
     return Outputs(
         cell=out.pooler_output,
@@ -59,6 +62,22 @@ def forward_model(
         target=view.target,
         index=view.index,
     )
+
+
+# The lengths change with each batch: traced, each batch would be compiled anew.
+@torch.compiler.disable
+def _padding(model: Tx1Model, view: CellView, *, pruned: bool) -> tuple[bool | None, list[int] | None]:
+    """Whether there is padding, ``None`` where it is not known; and the tokens of cells to compute without it.
+
+    Genes that a student does not know lie anywhere in a row and count as padding, so its cells are not packed. Nor are
+    those of a model without attention, whose work does not grow with padding by more than its pooling.
+    """
+    if view.lengths is None:
+        return None, None
+    if pruned:
+        return True, None
+    packed = list(view.lengths) if view.packed and model.gene_set_encoder is None else None
+    return min(view.lengths) < view.gene_ids.shape[1], packed
 
 
 def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[str]) -> int:

@@ -46,7 +46,13 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize(
     ("implementation", "rule"),
-    [("sdpa", False), ("sdpa", True), ("flash_attention_2", False), ("flex_attention", False), ("flex_attention", True)],
+    [
+        ("sdpa", False),
+        ("sdpa", True),
+        ("flash_attention_2", False),
+        ("flex_attention", False),
+        ("flex_attention", True),
+    ],
 )
 def test_packed_is_padded(make_model, batch, masked, monkeypatch, implementation, rule):
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", varlen_stand_in)
