@@ -21,7 +21,7 @@ from tahoe_distill.training.rank_zero import on_each_node
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What says which teacher it is, and where fetched ones are kept.
 _SOURCE_KEYS = ("source", "size", "revision", "cache_dir")
-_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache"}
+_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache", "shard"}
 
 
 @runtime_checkable
@@ -99,7 +99,8 @@ def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | 
 
     Args:
         spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
-            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; or ``None``.
+            ``bfloat16`` or ``float16``), ``shard``, to share its weights out over the processes of a node, and
+            ``cache``, a folder to read the outputs from instead; or ``None``.
 
     Returns:
         The teacher's provider, ``None`` without one.
@@ -113,11 +114,13 @@ def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | 
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
     check_keys(arguments, _KEYS, "model.teacher")
     cache = arguments.pop("cache", None)
+    if cache is not None and arguments.pop("shard", False):
+        raise ValueError("model.teacher.shard shares out a live teacher, and cache needs none: remove one of the two")
     return _live(arguments) if cache is None else cached_teacher(cache, arguments)
 
 
 def _live(arguments: dict[str, Any]) -> LiveTeacher:
-    dtype = arguments.pop("dtype", "float32")
+    dtype, shard = arguments.pop("dtype", "float32"), bool(arguments.pop("shard", False))
     if dtype not in _DTYPES:
         raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
     place, size = _fetched(arguments)
@@ -125,7 +128,7 @@ def _live(arguments: dict[str, Any]) -> LiveTeacher:
     teacher = load_teacher(place, size, **rest)
     teacher.source = str(arguments["source"])
     teacher.model.to(_DTYPES[dtype])
-    return LiveTeacher(teacher)
+    return LiveTeacher(teacher, shard=shard)
 
 
 def teacher_vocab(spec: Mapping[str, Any]) -> GeneVocab:
