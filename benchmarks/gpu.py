@@ -98,7 +98,7 @@ def forwards(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 if compiled and args.device == "cpu":
                     continue
                 settings = {"mixed": bool(mixed), "packed": bool(packed), "compiled": bool(compiled)}
-                yield measured(args, name, model, context, **settings)
+                yield measured(args, name, model, context=context, **settings)
         del model
 
 
@@ -107,15 +107,15 @@ def student_steps(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in (name for name in args.models if name.startswith("student")):
         model = gpu_cases.build(name, args.device, dtype=torch.float32, tiny=args.tiny).train()
         for packed in (False, True):
-            yield measured(args, name, model, args.contexts[0], mixed=True, packed=packed, backward=True)
+            yield measured(args, name, model, context=args.contexts[0], mixed=True, packed=packed, backward=True)
 
 
 def measured(
     args: argparse.Namespace,
     name: str,
     model: Any,
-    context: int,
     *,
+    context: int,
     mixed: bool,
     packed: bool,
     compiled: bool = False,
@@ -129,7 +129,9 @@ def measured(
     def attempt(cells: int) -> float:
         batch = gpu_cases.draw(model, cells, context, mixed=mixed)
         reset_peak(args.device)
-        return gpu_cases.seconds(lambda: once(network, batch, packed, backward), args.device, times=args.times)
+        return gpu_cases.seconds(
+            lambda: once(network, batch, packed=packed, backward=backward), args.device, times=args.times
+        )
 
     try:
         cells, took = gpu_cases.fitting(attempt, most=args.most)
@@ -141,7 +143,7 @@ def measured(
     return {**row, **speed, "peak GB": peak(args.device)}
 
 
-def once(network: Any, batch: gpu_cases.Cells, packed: bool, backward: bool) -> None:
+def once(network: Any, batch: gpu_cases.Cells, *, packed: bool, backward: bool) -> None:
     """One pass; training is in mixed precision on a GPU, as runs are."""
     if not backward:
         with torch.no_grad():

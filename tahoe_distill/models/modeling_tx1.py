@@ -195,7 +195,7 @@ class Tx1Attention(nn.Module):
         if isinstance(attention_mask, (Packing, PaddedFlex)):
             return attention_mask.attend(self, qkv, implementation, scaling=self.scaling), None
         if implementation == "flex_attention":
-            return flex(*qkv, attention_mask, scaling=self.scaling), None
+            return flex(qkv, attention_mask, scaling=self.scaling), None
         attend = eager_attention if implementation == "eager" else ALL_ATTENTION_FUNCTIONS[implementation]
         return attend(self, *qkv, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
 

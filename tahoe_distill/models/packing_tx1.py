@@ -86,7 +86,7 @@ class Packing:
             ValueError: For a kernel that packs no cells, or cannot express the masked-attention rule.
         """
         if implementation == "flex_attention":
-            return flex(*qkv, self.block_mask, scaling=scaling)
+            return flex(qkv, self.block_mask, scaling=scaling)
         if implementation == "flash_attention_2":
             return self._flash(module, qkv, scaling)
         if implementation not in ("sdpa", "eager"):
@@ -95,7 +95,7 @@ class Packing:
                 "Set attn_implementation to one of them, or packing: false"
             )
         on_gpu = qkv[0].device.type == "cuda"
-        return self.nested(*qkv, scaling) if on_gpu and self.masked is None else self._one_by_one(*qkv, scaling)
+        return self.nested(qkv, scaling) if on_gpu and self.masked is None else self._one_by_one(qkv, scaling)
 
     def _flash(self, module: nn.Module, qkv: tuple[Tensor, Tensor, Tensor], scaling: float) -> Tensor:
         if self.masked is not None:
@@ -110,7 +110,7 @@ class Packing:
         out, _ = ALL_ATTENTION_FUNCTIONS["flash_attention_2"](module, *qkv, None, **options, **lengths)
         return out
 
-    def nested(self, q: Tensor, k: Tensor, v: Tensor, scaling: float) -> Tensor:
+    def nested(self, qkv: tuple[Tensor, Tensor, Tensor], scaling: float) -> Tensor:
         """Attention without the rule by nested tensors: PyTorch's own kernels for cumulative lengths on a GPU."""
         shortest, longest = min(self.lengths), max(self.lengths)
         starts = self.starts
@@ -120,11 +120,11 @@ class Packing:
             sizes = {"min_seqlen": shortest, "max_seqlen": longest}
             return torch.nested.nested_tensor_from_jagged(rows, starts, **sizes).transpose(1, 2)
 
-        out = nn.functional.scaled_dot_product_attention(cells(q), cells(k), cells(v), scale=scaling)
+        out = nn.functional.scaled_dot_product_attention(*map(cells, qkv), scale=scaling)
         return out.transpose(1, 2).values().unsqueeze(0)
 
-    def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, scaling: float) -> Tensor:
-        parts = [x.split(self.lengths, dim=2) for x in (q, k, v)]
+    def _one_by_one(self, qkv: tuple[Tensor, Tensor, Tensor], scaling: float) -> Tensor:
+        parts = [x.split(self.lengths, dim=2) for x in qkv]
         attend = nn.functional.scaled_dot_product_attention
         outs = [attend(*cell, attn_mask=mask, scale=scaling) for *cell, mask in zip(*parts, self._patterns)]
         return torch.cat(outs, dim=2).transpose(1, 2)
@@ -193,17 +193,17 @@ class PaddedFlex:
         self, module: nn.Module, qkv: tuple[Tensor, Tensor, Tensor], implementation: str, *, scaling: float
     ) -> Tensor:
         """As :meth:`Packing.attend`: (C, H, G, K) each -> (C, G, H, K)."""
-        return flex(*qkv, self.block_mask, scaling=scaling)
+        return flex(qkv, self.block_mask, scaling=scaling)
 
     def unpack(self, x: Tensor) -> Tensor:
         """``x``, which is padded already."""
         return x
 
 
-def flex(q: Tensor, k: Tensor, v: Tensor, block_mask: Any, *, scaling: float) -> Tensor:
+def flex(qkv: tuple[Tensor, Tensor, Tensor], block_mask: Any, *, scaling: float) -> Tensor:
     """Flex attention (C, H, G, K) -> (C, G, H, K); compiled on a GPU, where the kernel is made by the compiler."""
-    attend = _compiled_flex() if q.device.type == "cuda" else flex_attention
-    return attend(q, k, v, block_mask=block_mask, scale=scaling).transpose(1, 2)
+    attend = _compiled_flex() if qkv[0].device.type == "cuda" else flex_attention
+    return attend(*qkv, block_mask=block_mask, scale=scaling).transpose(1, 2)
 
 
 @functools.cache

@@ -98,7 +98,7 @@ def test_nested_tensors_are_the_loop(batch):
     """A GPU attends by them where no gene is masked."""
     packing = Packing(batch["attention_mask"].bool(), LENGTHS)
     q, k, v = torch.randn(3, 1, 2, 17, 8, requires_grad=True)
-    found, expected = packing.nested(q, k, v, 0.3), packing._one_by_one(q, k, v, 0.3)
+    found, expected = packing.nested((q, k, v), 0.3), packing._one_by_one((q, k, v), 0.3)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(out.square().sum(), (q, k, v)) for out in (found, expected)]
     torch.testing.assert_close(*gradients)
