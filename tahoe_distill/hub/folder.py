@@ -12,7 +12,13 @@ from tahoe_distill.models.processing_tx1 import SYMBOLS_FILE, VOCAB_FILE
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 # Copied from this package, so that the folder loads without it.
-CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py", "set_encoder_tx1.py")
+CODE_FILES = (
+    "configuration_tx1.py",
+    "modeling_tx1.py",
+    "packing_tx1.py",
+    "processing_tx1.py",
+    "set_encoder_tx1.py",
+)
 GOLDEN_FILE = "golden.json"
 CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"

@@ -55,9 +55,7 @@ class Calibration:
         if teacher is None or self.cells >= CELLS or teacher.cell.shape != outputs["student"].cell.shape:
             return
         view = self._model.student_view(batch)
-        parts: dict[str, Any] = {
-            name: None if part is None else part.detach().cpu() for name, part in vars(view).items()
-        }
+        parts: dict[str, Any] = {name: x.detach().cpu() for name, x in vars(view).items() if isinstance(x, Tensor)}
         self._views.append(CellView(**parts))
         self._teacher.append(teacher.cell.detach().float().cpu())
 
@@ -93,7 +91,9 @@ def _embed(
     own = own.masked_fill(gone, pad)
     rows = []
     for start in range(0, len(own), _STEP):
-        part: dict[str, Any] = {name: None if x is None else x[start : start + _STEP] for name, x in vars(view).items()}
+        # Lengths are left out: genes are hidden anywhere in a row.
+        tensors = {name: x for name, x in vars(view).items() if isinstance(x, Tensor)}
+        part: dict[str, Any] = {name: x[start : start + _STEP] for name, x in tensors.items()}
         cells = CellView(**{**part, "gene_ids": own[start : start + _STEP]})
         found: Any = forward_model(student, cells, needs=frozenset(), sees_masks=False).cell
         rows.append(found.float().numpy())

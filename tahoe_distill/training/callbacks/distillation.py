@@ -27,6 +27,7 @@ from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
 from tahoe_distill.training.resume.configuration import differences, require_same_run
 from tahoe_distill.training.resume.interruption import Interruption, checkpoint_savers
 from tahoe_distill.training.resume.preflight import checkpoint_to_resume
+from tahoe_distill.training.sharding import average_gradients, use_replicas
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class DistillationCallback(CallbackWithConfig):
             self._start_batch(state, logger)
         elif event == Event.INIT:
             self._prepare(state)
+            use_replicas(state, (self.config.get("fsdp_config") or {}).get("data_parallel_replicate_degree"))
             if self.config.get("loggers"):
                 logger.log_hyperparameters(self.config)
         elif event == Event.AFTER_LOAD:
@@ -88,6 +90,7 @@ class DistillationCallback(CallbackWithConfig):
             _check_loaders(state)
             self.stopping.start(state)
             self.shape.start(state)
+            average_gradients(state.model)
             self.report.start(state, self.config)
             self.interruption.watch()
         elif event == Event.BATCH_END:
