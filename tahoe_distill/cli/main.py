@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
     "compare": ("compare", "order students by a number, and let the first through or not"),
+    "copy": ("copy", "copy a student or a teacher cache to an object store, or from one"),
     "push": ("push", "publish an exported student on the hub"),
     "clean": ("clean", "list what killed runs left behind, and remove it"),
 }

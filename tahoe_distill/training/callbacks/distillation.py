@@ -22,7 +22,8 @@ from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
 from tahoe_distill.training.resume.configuration import differences, require_same_run
 from tahoe_distill.training.resume.interruption import Interruption, checkpoint_savers
-from tahoe_distill.training.resume.preflight import checkpoint_to_resume
+from tahoe_distill.training.resume.kept_remotely import SentCheckpoints
+from tahoe_distill.training.resume.preflight import SaveSettings, checkpoint_to_resume
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,23 @@ class DistillationCallback(CallbackWithConfig):
         train_config: The run's configuration, handed in by llm-foundry and kept in its checkpoints.
         log_schedules: Log the scheduled values of each batch under ``schedule/``.
         resume_anyway: Settings, or beginnings of their names, that may differ from those of the checkpoint.
+        checkpoint_store: Folder of an object store that each checkpoint is sent to; ``scripts/distill.py`` sets it
+            where ``save_folder`` is one.
     """
 
     def __init__(
-        self, train_config: Mapping[str, Any], *, log_schedules: bool = True, resume_anyway: Sequence[str] = ()
+        self,
+        train_config: Mapping[str, Any],
+        *,
+        log_schedules: bool = True,
+        resume_anyway: Sequence[str] = (),
+        checkpoint_store: str | None = None,
     ):
         self.config = plain(train_config)
         self.resume_anyway = list(resume_anyway)
         self.log_schedules = log_schedules
-        self.interruption = Interruption()
+        self.checkpoint_store = checkpoint_store
+        self.interruption = Interruption(checkpoint_store)
         self.report = RunReport()
         self.checked_gradients = False
         # Made at INIT, when the other callbacks are there.
@@ -107,9 +116,14 @@ class DistillationCallback(CallbackWithConfig):
         # Before Composer makes the schedulers, which count the groups, and before it shards the model.
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
+        latest = SaveSettings.from_config(self.config, dist.get_world_size()).latest
+        sent = SentCheckpoints(self.checkpoint_store, latest) if self.checkpoint_store else None
         for saver in checkpoint_savers(state):
             saver.saved_checkpoints = SyncedPaths(
-                saver.saved_checkpoints, sharded=lambda: state.fsdp_sharded_state_dict_enabled, wait=dist.barrier
+                saver.saved_checkpoints,
+                sharded=lambda: state.fsdp_sharded_state_dict_enabled,
+                wait=dist.barrier,
+                send=sent.send if sent else None,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")

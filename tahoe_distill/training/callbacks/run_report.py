@@ -10,6 +10,8 @@ from composer.core import State
 from composer.utils import dist
 
 from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.resume.preflight import checkpoint_store
+from tahoe_distill.training.store import is_remote, local_folder
 
 # Shown whatever ``python_log_level`` says: these few lines are the run's own report.
 log = logging.getLogger("tahoe_distill.run")
@@ -87,7 +89,8 @@ def destinations(config: Mapping[str, Any]) -> str:
     """Where a run's student and checkpoints go, in words."""
     student = ((config.get("callbacks") or {}).get("hf_student") or {}).get("folder")
     kept = [f"student to {student}" if student else "no student is exported (no callback hf_student)"]
-    kept.append(f"checkpoints in {config['save_folder']}" if config.get("save_folder") else "no checkpoints")
+    place = checkpoint_store(config) or config.get("save_folder")
+    kept.append(f"checkpoints in {place}" if place else "no checkpoints")
     return ", ".join(kept)
 
 
@@ -106,7 +109,10 @@ def end_lines(state: State, config: Mapping[str, Any], seconds: float) -> str:
     folder = ((config.get("callbacks") or {}).get("hf_student") or {}).get("folder")
     if folder:
         lines.append(f"the student is in {folder}")
-        lines.append(f"next: tahoe-distill embed --model {folder} --adata cells.h5ad --out embedded.h5ad")
+        here = local_folder(folder)
+        if is_remote(folder):
+            lines.append(f"next: tahoe-distill copy {folder} {here}")
+        lines.append(f"next: tahoe-distill embed --model {here} --adata cells.h5ad --out embedded.h5ad")
     return "\n".join(lines)
 
 
