@@ -6,14 +6,15 @@ import pytest
 
 from tests.helpers import REPOSITORY
 
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+PLATFORMS = [*(REPOSITORY / "configs").rglob("*.md"), *(REPOSITORY / "mcli").glob("*.md")]
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *PLATFORMS])
 # A path of the repository in backticks, such as `tests/hub/`; not a part of another path, nor one with a placeholder.
-PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli|slurm)/[\w./-]*)`")
+PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 CODE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def document(request):
     return request.param
 
