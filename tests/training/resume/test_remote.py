@@ -59,7 +59,7 @@ def test_a_run_whose_machine_was_taken_away_carries_on_from_the_store(runs, run_
     code, output = runs.distill(second, config)
     assert code == 0, output
     assert "carrying on after batch 4" in output and f"student to {place}/hf, checkpoints in {place}" in output
-    assert f"next: tahoe-distill copy {place}/hf runs/x/hf" in output
+    assert f"fetch it: tahoe-distill copy {place}/hf runs/x/hf" in output
     assert main(["copy", f"{place}/hf", str(student)]) == 0
     assert weights(student).keys() == weights(second / "runs/x/hf").keys()
 
