@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("plan", "tell what a run will take, before it is started"),
         "cache": ("cache", "run the teacher once over the shards and keep what it says"),
         "sweep": ("sweep", "try settings of a run by short ones, and write the best as the run to start"),
+        "copy": ("copy", "copy a student or a teacher cache to an object store, or from one"),
         "clean": ("clean", "list what killed runs left behind, and remove it"),
     },
     "to judge and to publish": {

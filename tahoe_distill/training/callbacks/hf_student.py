@@ -26,6 +26,7 @@ from tahoe_distill.training.callbacks.stages import stages_ended
 from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
+from tahoe_distill.training.store import StoreFolder, is_remote, local_folder, send_folder
 from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class HFStudentCallback(CallbackWithConfig):
 
     Args:
         train_config: The run's configuration, handed in by llm-foundry and recorded in the folder.
-        folder: Where the finished student goes.
+        folder: Where the finished student goes: a folder, or one of an object store (``s3://…``). What goes there is
+            written on this disk first, under its path in the bucket.
         save_interval: How often, in Composer's time strings (``500ba``, ``1ep``, ``1dur``).
         overwrite: Replace folders that exist; otherwise they are an error. What the same run wrote before it was
             killed and resumed is replaced in any case. A run that had ended and is started again writes ``folder``
@@ -81,7 +83,9 @@ class HFStudentCallback(CallbackWithConfig):
                 "push_to_hub"
             )
         self.best = None if best is None else BestSoFar.from_options(best)
-        self.folder = Path(folder)
+        # Of a store's folders, what is there counts; those on this disk are copies.
+        self.remote = str(folder).rstrip("/") if is_remote(folder) else None
+        self.folder = local_folder(folder)
         self.best_folder = self.folder.with_name(f"{self.folder.name}-best")
         self.overwrite = overwrite
         self.verify = verify
@@ -94,7 +98,7 @@ class HFStudentCallback(CallbackWithConfig):
         self.resumed = False
         # Where a run may carry on from a checkpoint, that is loaded first.
         if not self.config.get("autoresume"):
-            self._check_folders(self.folder.exists())
+            self._check_folders(self._exists(self.folder))
 
     def run_event(self, event: Event, state: State, logger: Logger) -> None:
         """Export at the interval and at a stage's end, after an evaluation that improves, and at the end of the fit."""
@@ -126,7 +130,7 @@ class HFStudentCallback(CallbackWithConfig):
         if self.best:
             self.best.check(state)
         self.resumed = bool(self.config.get("autoresume") and state.timestamp.batch.value)
-        exists, own = dist.all_gather_object((self.folder.exists(), self._is_own(self.folder)))[0]
+        exists, own = dist.all_gather_object((self._exists(self.folder), self._is_own(self.folder)))[0]
         self._check_folders(exists and not (own and self.resumed))
         elapsed = state.get_elapsed_duration()
         if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
@@ -160,14 +164,27 @@ class HFStudentCallback(CallbackWithConfig):
 
     def _check_folders(self, in_the_way: bool) -> None:
         if in_the_way and not self.overwrite:
-            raise _exists(self.folder)
-        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
-            raise _exists(self.best_folder)
+            raise _in_the_way(self._place(self.folder))
+        if self.best and self._exists(self.best_folder) and not self._may_replace(self.best_folder):
+            raise _in_the_way(self._place(self.best_folder))
+
+    def _place(self, folder: Path) -> str:
+        """What a folder is called: its address in the store, or its path."""
+        return str(folder) if self.remote is None else f"{self.remote.rpartition('/')[0]}/{folder.name}"
+
+    def _exists(self, folder: Path) -> bool:
+        return folder.exists() if self.remote is None else self._record(folder) is not None
 
     def _is_own(self, folder: Path) -> bool:
         """Whether a folder was written by this run, before it was killed or had ended."""
+        return self._record(folder) == to_json(self.config)
+
+    def _record(self, folder: Path) -> str | None:
+        """The settings of the run that wrote a folder."""
+        if self.remote is not None:
+            return StoreFolder(self._place(folder)).text(HYPERPARAMETERS_FILE)
         record = folder / HYPERPARAMETERS_FILE
-        return record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config)
+        return record.read_text(encoding="utf-8") if record.is_file() else None
 
     def _may_replace(self, folder: Path) -> bool:
         # A resumed run may have other settings by now, such as the number of workers.
@@ -218,9 +235,11 @@ class HFStudentCallback(CallbackWithConfig):
             METRICS_FILE: to_json(metrics),
         }
         processor = model.make_processor(*_names(state))
-        replace = self._may_replace(folder)
+        replace = self.remote is not None or self._may_replace(folder)
         write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
-        log.info("wrote the student to %s", folder)
+        if self.remote is not None:
+            send_folder(folder, self._place(folder))
+        log.info("wrote the student to %s", self._place(folder))
 
     def _confidence(self, student: Tx1Model) -> dict[str, str]:
         """The file that tells how far to trust a vector, where there was an evaluation to learn it from."""
@@ -257,7 +276,7 @@ def _with_cells(train_config: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _exists(folder: Path) -> FileExistsError:
+def _in_the_way(folder: str) -> FileExistsError:
     return FileExistsError(
         f"{folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
         "callbacks.hf_student.overwrite=true"
