@@ -99,11 +99,11 @@ def fit_student(
     learn, judge = split(len(cells), settings.held_out, settings.seed)
     train, held_out = cells.take(learn), cells.take(judge)
     views = views_for(train, settings.views)
-    vocab = kept_vocabulary(set(np.unique(train.counts.indices).tolist()), cells.vocab, cells.where)
+    vocab = expressed_vocabulary(train)
     config = _config(spec, target, vocab)
     chosen = cell_objectives(objectives or OBJECTIVES, config, target)
     vectors, judged = label_views(target, train, held_out, views=views, settings=settings, progress=progress)
-    model = _first(spec, config, target, train, vectors[: len(train)], vocab)
+    model = first_student(spec, config, target, train=train, vectors=vectors[: len(train)])
     processor = student_processor(config, vocab, _processor(target), symbols=cells.symbols)
     given = isinstance(target, Given)
     shown = rows_of(processor, train, vectors, views=views, thinned_only=given, settings=settings)
@@ -122,6 +122,11 @@ def fit_student(
     record = record_of(cells, target, student, objectives=objectives or OBJECTIVES, settings=resolved, counts=counts)
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
     return Fitted(model, processor, metrics, record, training_of(settings, started))
+
+
+def expressed_vocabulary(cells: CountedCells) -> GeneVocab:
+    """The part of the cells' vocabulary that they express."""
+    return kept_vocabulary(set(np.unique(cells.counts.indices).tolist()), cells.vocab, cells.where)
 
 
 def is_static(student: str | Mapping[str, Any]) -> bool:
@@ -199,15 +204,19 @@ def cell_objectives(spec: Mapping[str, Any], config: Tx1Config, target: Teacher 
     return objectives
 
 
-def _first(
-    spec: StudentSpec,
-    config: Tx1Config,
-    target: Teacher | Given,
-    train: CountedCells,
-    vectors: np.ndarray,
-    vocab: GeneVocab,
+def first_student(
+    spec: StudentSpec, config: Tx1Config, target: Teacher | Given, *, train: CountedCells, vectors: np.ndarray
 ) -> Tx1Model:
-    """A student with its first gene vectors, principal components of what the teacher makes of each gene."""
+    """A student with its first gene vectors, principal components of what the teacher makes of each gene.
+
+    Args:
+        spec: What :func:`static_spec` gave.
+        config: The student's, for the genes that the cells express (:func:`expressed_vocabulary`).
+        target: What it is to give.
+        train: Cells to learn from.
+        vectors: (n, e) what it is to give them.
+    """
+    vocab = expressed_vocabulary(train)
     chosen = np.linspace(0, len(train) - 1, min(len(train), _MEANS_CELLS)).round().astype(int)
     samples = train.samples(chosen)
     if isinstance(target, Given):
