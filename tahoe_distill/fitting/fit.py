@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tahoe_distill.data.batch import TEACHER
+from tahoe_distill.embedding.confidence import Confidence
 from tahoe_distill.fitting.cells import CountedCells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head
 from tahoe_distill.fitting.labelled import (
@@ -55,6 +56,7 @@ class Fitted:
             (``closed_form/…``) and of the student (``eval/…``).
         record: Every setting, as the card is made of it.
         training: Time and hardware.
+        confidence: How far to trust its vectors; ``None`` where too few cells were held out to tell.
         folder: Where it was written; ``None`` where it was not.
     """
 
@@ -63,6 +65,7 @@ class Fitted:
     metrics: dict[str, float]
     record: dict[str, Any] = field(repr=False)
     training: dict[str, Any] = field(repr=False)
+    confidence: Confidence | None = field(default=None, repr=False)
     folder: Path | None = None
 
 
@@ -121,7 +124,7 @@ def fit_student(
     counts = (len(train), len(held_out))
     record = record_of(cells, target, student, objectives=objectives or OBJECTIVES, settings=resolved, counts=counts)
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
-    return Fitted(model, processor, metrics, record, training_of(settings, started))
+    return Fitted(model, processor, metrics, record, training_of(settings, started), wanted.trust(model))
 
 
 def expressed_vocabulary(cells: CountedCells) -> GeneVocab:

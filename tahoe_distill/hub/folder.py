@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tahoe_distill.models.processing_tx1 import SYMBOLS_FILE, VOCAB_FILE
+from tahoe_distill.models.processing_tx1 import CONFIDENCE_FILE, SYMBOLS_FILE, VOCAB_FILE
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -18,7 +18,6 @@ CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
-CONFIDENCE_FILE = "confidence.json"
 # What `tahoe-distill evaluate` found of this model: its record and its table of cells.
 EVALUATION_FILES = ("evaluation.json", "evaluation_cells.csv.gz")
 

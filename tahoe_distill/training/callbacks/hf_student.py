@@ -14,10 +14,17 @@ from composer.utils import create_interval_scheduler, dist
 from llmfoundry.interfaces import CallbackWithConfig
 from torch import Tensor
 
-from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
+from tahoe_distill.hub.folder import (
+    BEST_FILE,
+    CARD_FILE,
+    CONFIDENCE_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    to_json,
+)
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
