@@ -19,6 +19,7 @@ COMMANDS = {
     "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
+    "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
     "compare": ("compare", "order students by a number, and let the first through or not"),
