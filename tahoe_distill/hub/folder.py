@@ -18,6 +18,8 @@ CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
+# Batches whose weights an averaged student is the mean of.
+AVERAGE_FILE = "average.json"
 # What `tahoe-distill evaluate` found of this model: its record and its table of cells.
 EVALUATION_FILES = ("evaluation.json", "evaluation_cells.csv.gz")
 
@@ -30,7 +32,7 @@ RESULTS_FOLDER = ".eval_results"
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
 OPTIONAL_FILES = (
-    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
+    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, AVERAGE_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
     *(".gitattributes", "LICENSE", "NOTICE"),
 )
 # Lists of versions that earlier pushes wrote; the history of a repository has them.
