@@ -186,7 +186,7 @@ class Study:
         rows, processor = self._rows(given, student, case)
         began = time.process_time()
         solve_head(student, rows, seed=case.seed)
-        train(student, rows, given.teacher, settings, lr=STATIC_LR)
+        train(student, rows, teacher=given.teacher, settings=settings, lr=STATIC_LR)
         seconds = time.process_time() - began
         return self._judged(STATIC, given, student, processor) | {"seconds": seconds}
 
@@ -199,11 +199,13 @@ class Study:
         student = build_student(spec, config, {"cell"}, sees_masks=False, teacher=given.teacher.model, tokens=tokens)
         rows, processor = self._rows(given, student, case)
         began = time.process_time()
-        train(copy.deepcopy(student), rows, given.teacher, replace(settings, steps=_PILOT), lr=TRANSFORMER_LR)
+        pilot = replace(settings, steps=_PILOT)
+        train(copy.deepcopy(student), rows, teacher=given.teacher, settings=pilot, lr=TRANSFORMER_LR)
         room = self.args.times * self.found(case, STATIC)["seconds"]
         steps = max(_PILOT, round(room / (time.process_time() - began) * _PILOT))
         began = time.process_time()
-        train(student, rows, given.teacher, replace(settings, steps=steps), lr=TRANSFORMER_LR)
+        whole = replace(settings, steps=steps)
+        train(student, rows, teacher=given.teacher, settings=whole, lr=TRANSFORMER_LR)
         seconds = time.process_time() - began
         return self._judged(ATTENTION, given, student, processor) | {"seconds": seconds, "steps": steps}
 
@@ -219,7 +221,7 @@ class Study:
         return judge(name, whole_rows(processor, given.held_out, given.judged).embed(student.eval()))
 
 
-def train(student: Tx1Model, rows: Rows, teacher: Teacher, settings: FitSettings, *, lr: float) -> None:
+def train(student: Tx1Model, rows: Rows, *, teacher: Teacher, settings: FitSettings, lr: float) -> None:
     """Train a student in place, as a fit does."""
     objectives = cell_objectives(OBJECTIVES, student.config, teacher)
     options = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed")}

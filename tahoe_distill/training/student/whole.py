@@ -53,5 +53,5 @@ def average_exports(folders: Sequence[str | os.PathLike[str]], dtype: torch.dtyp
     mean = AveragedModel(first)
     for student in (first, *others):
         mean.update_parameters(student)
-    averaged: Tx1Model = mean.module
+    averaged: Any = mean.module
     return averaged.to(dtype).eval()
