@@ -23,7 +23,9 @@ COMMANDS = {
     "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
+    "sweep": ("sweep", "try settings of a run by short ones, and write the best as the run to start"),
     "compare": ("compare", "order students by a number, and let the first through or not"),
+    "figures": ("figures", "draw a paper's figures and tables from evaluations and sweeps that were written"),
     "push": ("push", "publish an exported student on the hub"),
     "clean": ("clean", "list what killed runs left behind, and remove it"),
 }

@@ -14,7 +14,7 @@ import torch
 from tahoe_distill.data.batch import TEACHER
 from tahoe_distill.embedding.confidence import Confidence
 from tahoe_distill.fitting.cells import CountedCells, split
-from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head
+from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head, solve_maps
 from tahoe_distill.fitting.labelled import (
     FitSettings,
     Judge,
@@ -76,6 +76,7 @@ def fit_student(
     *,
     objectives: Mapping[str, Any] | None = None,
     settings: FitSettings | None = None,
+    known: Given | None = None,
     progress: bool = False,
 ) -> Fitted:
     """Fit a student.
@@ -86,6 +87,7 @@ def fit_student(
         student: A static preset, or a mapping of fields as ``model.student`` has them.
         objectives: As ``model.objectives``, those that read cell embeddings; the recipe's when left out.
         settings: How to fit.
+        known: Vectors that the teacher gave to all rows of the source; it then labels no more than their views.
         progress: Show bars.
 
     Returns:
@@ -105,7 +107,9 @@ def fit_student(
     vocab = expressed_vocabulary(train)
     config = _config(spec, target, vocab)
     chosen = cell_objectives(objectives or OBJECTIVES, config, target)
-    vectors, judged = label_views(target, train, held_out, views=views, settings=settings, progress=progress)
+    vectors, judged = label_views(
+        target, train, held_out, views=views, settings=settings, known=known, progress=progress
+    )
     model = first_student(spec, config, target, train=train, vectors=vectors[: len(train)])
     processor = student_processor(config, vocab, _processor(target), symbols=cells.symbols)
     given = isinstance(target, Given)
@@ -115,6 +119,7 @@ def fit_student(
     ridge = ridge_vectors(train, vectors[: len(train)], held_out, seed=settings.seed)
     metrics = judge_by(RIDGE, ridge)
     solve_head(model, shown, seed=settings.seed)
+    solve_maps(chosen, model, shown)
     metrics |= judge_by(CLOSED_FORM, wanted.embed(model))
     if settings.steps:
         options = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed", "device")}
@@ -123,6 +128,8 @@ def fit_student(
     resolved = dataclasses.replace(settings, lr=settings.lr or _LR, views=views)
     counts = (len(train), len(held_out))
     record = record_of(cells, target, student, objectives=objectives or OBJECTIVES, settings=resolved, counts=counts)
+    if known is not None:
+        record["fit"]["known"] = known.source
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
     return Fitted(model, processor, metrics, record, training_of(settings, started), wanted.trust(model))
 

@@ -39,6 +39,10 @@ class Rows:
             raise IndexError(f"there are {len(self)} cells, asked for number {number}")
         return number
 
+    def first(self, count: int) -> "Rows":
+        """At most so many of the cells, the first ones."""
+        return Rows(self.processor, self._cells[:count], self.vectors[:count])
+
     def batch(self, numbers: Iterable[int]) -> dict[str, Tensor]:
         """Inputs of the student for some of the cells."""
         return dict(self.processor.pad([self._cells[number] for number in numbers]))

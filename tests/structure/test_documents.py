@@ -4,6 +4,11 @@ import re
 
 import pytest
 
+from tahoe_distill.evaluation import EVALUATORS
+from tahoe_distill.metrics import METRICS
+from tahoe_distill.objectives.registry import OBJECTIVES
+from tahoe_distill.objectives.schedules import CURVES
+from tahoe_distill.training.student.spec import PRESETS
 from tests.helpers import REPOSITORY
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -39,6 +44,18 @@ def test_contributing_names_the_files_of_each_kind_of_part():
     ]
     for part in parts:
         assert {"tahoe_distill", "tests", "docs"} <= {path.split("/")[0] for path in PATH.findall(part)}, part
+
+
+def test_methods_names_every_objective_schedule_metric_and_evaluator():
+    text = (REPOSITORY / "docs/methods.md").read_text(encoding="utf-8")
+    students = {*PRESETS, "transformer", "set"}
+    names = {*OBJECTIVES.names(), *CURVES, *METRICS.names(), *EVALUATORS.names()}
+    assert not [name for name in names if f"`{name}`" not in text]
+    assert not [name for name in students if f"`{name}`" not in text and f"encoder: {name}`" not in text]
+    # By the names of the code too.
+    classes = [OBJECTIVES.find(name) for name in OBJECTIVES.names()] + [METRICS.find(name) for name in METRICS.names()]
+    ours = [cls.__name__ for cls in classes if cls.__module__.startswith("tahoe_distill.")]
+    assert not [name for name in ours if f"`{name}`" not in text]
 
 
 def test_prose_has_no_line_above_120_columns(document):

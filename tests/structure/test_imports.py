@@ -20,7 +20,7 @@ RANKS = {
     "cache": 3,
     "evaluation": 4,
     **dict.fromkeys(("training", "browser"), 5),
-    "fitting": 6,
+    **dict.fromkeys(("fitting", "sweeps"), 6),
     "cli": 7,
 }
 TRAINING_STACK = {"composer", "llmfoundry", "streaming"}

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +17,10 @@ from llmfoundry.interfaces import CallbackWithConfig
 from tahoe_distill.settings import plain
 from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
+from tahoe_distill.training.callbacks.eval_metrics import read_metrics
 from tahoe_distill.training.callbacks.parameter_groups import group_parameters
 from tahoe_distill.training.callbacks.run_report import RunReport
+from tahoe_distill.training.callbacks.stages import StageCheckpoints
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
@@ -37,6 +41,8 @@ class DistillationCallback(CallbackWithConfig):
     Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
     Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
 
+    At the end of each stage of a schedule a checkpoint is written, which stays.
+
     A run that is told to end (SIGTERM, SIGUSR1) writes a checkpoint first. One that carries on from a checkpoint is
     held to the student, the objectives and the data that it was written with.
 
@@ -44,14 +50,22 @@ class DistillationCallback(CallbackWithConfig):
         train_config: The run's configuration, handed in by llm-foundry and kept in its checkpoints.
         log_schedules: Log the scheduled values of each batch under ``schedule/``.
         resume_anyway: Settings, or beginnings of their names, that may differ from those of the checkpoint.
+        evaluations: A file that gets a line of JSON after each evaluation, ``{"batch": …, "metrics": {name: value}}``,
+            for programs that follow the run. One that resumes repeats those after its checkpoint.
     """
 
     def __init__(
-        self, train_config: Mapping[str, Any], *, log_schedules: bool = True, resume_anyway: Sequence[str] = ()
+        self,
+        train_config: Mapping[str, Any],
+        *,
+        log_schedules: bool = True,
+        resume_anyway: Sequence[str] = (),
+        evaluations: str | os.PathLike[str] | None = None,
     ):
         self.config = plain(train_config)
         self.resume_anyway = list(resume_anyway)
         self.log_schedules = log_schedules
+        self.evaluations = evaluations
         self.interruption = Interruption()
         self.report = RunReport()
         self.checked_gradients = False
@@ -80,6 +94,8 @@ class DistillationCallback(CallbackWithConfig):
             self.report.batch(state)
         elif event == Event.EVAL_AFTER_ALL:
             self.report.evaluation(state)
+            if self.evaluations is not None and dist.get_global_rank() == 0:
+                _append(self.evaluations, {"batch": state.timestamp.batch.value, "metrics": read_metrics(state)})
         elif event == Event.FIT_END:
             self.interruption.unwatch()
             self.report.end()
@@ -109,8 +125,12 @@ class DistillationCallback(CallbackWithConfig):
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
         for saver in checkpoint_savers(state):
+            stages = StageCheckpoints(saver)
             saver.saved_checkpoints = SyncedPaths(
-                saver.saved_checkpoints, sharded=lambda: state.fsdp_sharded_state_dict_enabled, wait=dist.barrier
+                saver.saved_checkpoints,
+                sharded=lambda: state.fsdp_sharded_state_dict_enabled,
+                wait=dist.barrier,
+                kept=stages.is_kept,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")
@@ -174,6 +194,13 @@ class BatchShape:
     def restore(self, record: Mapping[str, Any]) -> None:
         """Numbers of the run that wrote the checkpoint."""
         self.before = record
+
+
+def _append(path: str | os.PathLike[str], line: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file, whole and at once."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_fol
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
+from tahoe_distill.training.callbacks.stages import stages_ended
 from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class HFStudentCallback(CallbackWithConfig):
-    """Exports the student at an interval and at the end of the fit.
+    """Exports the student at an interval, at the end of each stage of a schedule, and at the end of the fit.
 
     The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, with ``best``,
     ``folder-best``; the mean of the last ones, with ``average_last``, ``folder-average``. Each is written under a
@@ -114,7 +115,7 @@ class HFStudentCallback(CallbackWithConfig):
             self._check_folders(self.folder.exists())
 
     def run_event(self, event: Event, state: State, logger: Logger) -> None:
-        """Export at the interval, after an evaluation that improves, and at the end of the fit."""
+        """Export at the interval and at a stage's end, after an evaluation that improves, and at the end of the fit."""
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
         if event == Event.FIT_END:
             self._export_last(state)
@@ -124,7 +125,7 @@ class HFStudentCallback(CallbackWithConfig):
             self._keep_cells(state)
         elif event == Event.EVAL_AFTER_ALL:
             self._note_evaluation(state)
-        elif self._is_interval(event, state):
+        elif self._is_interval(event, state) or self._is_stage_end(event, state):
             self._export(state, self._interval_folder(state))
 
     def state_dict(self) -> dict[str, str]:
@@ -168,6 +169,12 @@ class HFStudentCallback(CallbackWithConfig):
     def _is_interval(self, event: Event, state: State) -> bool:
         elapsed = state.get_elapsed_duration()
         return elapsed is not None and elapsed < 1.0 and self.due(state, event)
+
+    def _is_stage_end(self, event: Event, state: State) -> bool:
+        ended = stages_ended(state, event)
+        if ended:
+            log.info("a stage of %s ends with batch %d", ", ".join(ended), state.timestamp.batch.value)
+        return bool(ended)
 
     def _check_folders(self, in_the_way: bool) -> None:
         if in_the_way and not self.overwrite:

@@ -108,11 +108,20 @@ class SyncedPaths(list[str]):
         paths: Paths so far.
         sharded: Called without arguments: whether a checkpoint is a folder with a share of each process.
         wait: Called without arguments in each process that has a share: waits for the others.
+        kept: Called without arguments: whether a checkpoint is to stay for good. It is not noted then, so that it is
+            never among the older ones.
     """
 
-    def __init__(self, paths: Iterable[str], *, sharded: Callable[[], bool], wait: Callable[[], object]):
+    def __init__(
+        self,
+        paths: Iterable[str],
+        *,
+        sharded: Callable[[], bool],
+        wait: Callable[[], object],
+        kept: Callable[[], bool] = lambda: False,
+    ):
         super().__init__(paths)
-        self.sharded, self.wait = sharded, wait
+        self.sharded, self.wait, self.kept = sharded, wait, kept
 
     def append(self, path: str) -> None:
         """Have a checkpoint and the link to it on the disk, and note it."""
@@ -122,7 +131,8 @@ class SyncedPaths(list[str]):
         if self.sharded():
             # The first process removes the older ones, of all.
             self.wait()
-        super().append(path)
+        if not self.kept():
+            super().append(path)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> SavedCheckpoint | None:
