@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "with a student and cells": {
         "embed": ("embed", "embed an h5ad with a student or teacher"),
         "doctor": ("doctor", "tell what embedding a file will do, before it does"),
+        "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     },
     "for a student of your own, on this machine": {
         "fit": ("fit", "fit a student without attention on this machine, without Composer"),

@@ -19,7 +19,7 @@ RANKS = {
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
     "cache": 3,
     "evaluation": 4,
-    "training": 5,
+    **dict.fromkeys(("training", "browser"), 5),
     **dict.fromkeys(("fitting", "sweeps"), 6),
     "cli": 7,
 }
