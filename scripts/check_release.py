@@ -68,7 +68,7 @@ def check(python: str, wheel: Path, extra: str, folder: Path) -> bool:
     bin_folder = folder / "venv" / "bin"
     constraints = Path(__file__).resolve().parent.parent / "constraints.txt"
     what = f"{wheel}[{extra}]" if extra else str(wheel)
-    commands = [
+    commands: list[list[str | None]] = [
         [shutil.which(python), "-m", "venv", str(folder / "venv")],
         [str(bin_folder / "python"), "-m", "pip", "install", "-q", "-c", str(constraints), what],
         [str(bin_folder / "tahoe-distill"), "--help"],
