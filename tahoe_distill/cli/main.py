@@ -13,7 +13,7 @@ from tahoe_distill.errors import is_spoken, paragraph, rest
 # `add_arguments(parser)` and `run(args)`; its docstring is the description.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "with a student and cells": {
-        "embed": ("embed", "embed an h5ad with a student or teacher"),
+        "embed": ("embed", "embed one file, or an atlas of many, with a student or teacher"),
         "doctor": ("doctor", "tell what embedding a file will do, before it does"),
         "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     },
@@ -36,6 +36,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("compare", "order students by a number, and let the first through or not"),
         "figures": ("figures", "draw a paper's figures and tables from evaluations and sweeps that were written"),
         "push": ("push", "publish an exported student on the hub"),
+    },
+    "for an atlas": {
+        "audit": ("audit", "recompute a random share of an atlas from its sources"),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}

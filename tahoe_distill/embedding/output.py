@@ -196,7 +196,7 @@ def write_output(
             else:
                 _add_to_h5ad(growing, key, vectors, uns, varm, obs or {})
             sync(growing)
-        _put_in_place(growing, out)
+        replace_output(growing, out)
     finally:
         remove(growing)
 
@@ -249,7 +249,8 @@ def _text(path):
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _put_in_place(growing, out):
+def replace_output(growing: Path, out: Path) -> None:
+    """Give a whole output its name; a crash leaves either the old one or the new one."""
     if growing.is_dir() and out.exists():
         old = former_of(out)
         os.replace(out, old)

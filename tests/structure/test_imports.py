@@ -17,7 +17,7 @@ RANKS = {
     **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors"), 0),
     **dict.fromkeys(("cells", "objectives", "metrics", "costs"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
-    "cache": 3,
+    **dict.fromkeys(("atlas", "cache"), 3),
     "evaluation": 4,
     **dict.fromkeys(("training", "browser"), 5),
     **dict.fromkeys(("fitting", "sweeps"), 6),
