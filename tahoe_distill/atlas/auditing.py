@@ -17,7 +17,7 @@ from tahoe_distill.atlas.job import Job, Source
 from tahoe_distill.atlas.ledger import Ledger
 from tahoe_distill.atlas.outputs import Written, written
 from tahoe_distill.atlas.worker import Worker
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.formats import identity_of
 from tahoe_distill.embedding.loading import weights_fingerprint
 
 log = logging.getLogger(__name__)
@@ -165,11 +165,7 @@ def _sources(found: Written, out: str | os.PathLike[str]) -> list[Source]:
             "were added or taken away"
         )
     for source in sources:
-        if (
-            source.cells
-            and source.identity
-            and (not os.path.exists(source.path) or identity(source.path) != source.identity)
-        ):
+        if source.cells and source.identity and identity_of(source.path) != source.identity:
             log.warning("%s is not there, or its files changed since; its cells are compared all the same", source.path)
     return sources
 

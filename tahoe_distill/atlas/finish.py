@@ -14,7 +14,7 @@ from tahoe_distill.atlas.ledger import Ledger
 from tahoe_distill.atlas.obs import ObsTable
 from tahoe_distill.atlas.outputs import Extent, output_of, written
 from tahoe_distill.cells import open_cells
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.formats import identity_of
 from tahoe_distill.embedding.confidence import Confidence, confidence_columns, load_confidence
 from tahoe_distill.embedding.loading import weights_fingerprint
 from tahoe_distill.embedding.output import replace_output
@@ -81,7 +81,7 @@ def note_of_run(out: Path, key: str) -> dict[str, Any]:
 
 def _refuse_changes(sources: Sequence[Source]) -> None:
     for source in sources:
-        if source.cells and source.identity and identity(source.path) != source.identity:
+        if source.cells and source.identity and identity_of(source.path) != source.identity:
             raise ValueError(
                 f"{source.path} changed while it was read, so nothing was written; bring it back as it was, or pass "
                 "--overwrite (overwrite=True) to begin anew"

@@ -19,7 +19,7 @@ from tahoe_distill.atlas.ledger import Ledger, refuse_shards, shard_held
 from tahoe_distill.atlas.outputs import output_of
 from tahoe_distill.atlas.ray_way import Cluster, RaySettings, embed_on_cluster, joined
 from tahoe_distill.atlas.worker import SourceError, Worker
-from tahoe_distill.cells.formats import expand_inputs
+from tahoe_distill.cells.formats import expand_inputs, whole_name
 from tahoe_distill.embedding.confidence import load_confidence
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.output import check_key, check_place
@@ -84,7 +84,7 @@ class Atlas:
     @property
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to carry on."""
-        inputs = [os.path.abspath(path) for path in self.paths]
+        inputs = [whole_name(path) for path in self.paths]
         return {**self.job.identity(*self.pair), "inputs": inputs}
 
 
@@ -114,9 +114,10 @@ def embed_atlas(
     was killed, the same command, by whatever way, does the others and writes the same bytes.
 
     Args:
-        inputs: Paths and globs of h5ad, zarr and 10x ``.h5``.
+        inputs: Paths and globs of h5ad, zarr and 10x ``.h5``, and SOMA experiments
+            (:func:`tahoe_distill.cells.soma_address`).
         model: Folder or hub id of an exported model.
-        out: A name that ends with ``.zarr`` or ``.parquet``.
+        out: A name that ends with ``.zarr``, ``.parquet`` or ``.soma``.
         key_added: Key of ``obsm`` and ``uns``, or name of the column.
         layer: As in :func:`tahoe_distill.embed`.
         gene_key: As in :func:`tahoe_distill.embed`.
