@@ -68,6 +68,9 @@ def _add_atlas_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard", metavar="I/N", type=_shard, help="do one of N shares; the last to end writes the output"
     )
     group.add_argument(
+        "--about", nargs="+", metavar="NAME=TEXT", type=_field, help="of a .soma output: title, contact_name and others"
+    )
+    group.add_argument(
         "--store", metavar="DIR", help="keep cells by their content there, and compute none of them twice"
     )
     group.add_argument(
@@ -100,7 +103,7 @@ def _is_atlas(args: argparse.Namespace) -> bool:
 
     several = len(args.adata) > 1 or glob.has_magic(args.adata[0]) or is_address(args.adata[0])
     alone = args.out.endswith((".parquet", ".soma"))
-    return several or alone or any(way is not None for way in (args.shard, args.store, args.ray))
+    return several or alone or any(way is not None for way in (args.shard, args.store, args.ray, args.about))
 
 
 def _embed_one(args: argparse.Namespace, began: float) -> str:
@@ -122,6 +125,7 @@ def _embed_many(args: argparse.Namespace) -> str:
         raise ValueError("--genes is for the genes of one file; leave it out, or embed each file alone")
     found = embed_atlas(
         args.adata, args.model, args.out, on_error=args.on_error, shard=args.shard, store=args.store, ray=ray,
+        about=dict(args.about or ()),
         **_settings(args),
     )  # fmt: skip
     for path, reason in found.skipped.items():
@@ -162,6 +166,13 @@ def _shard(text: str) -> tuple[int, int] | str:
     if not (slash and number.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no share; expected I/N, such as 3/16, or merge")
     return int(number), int(count)
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field; expected NAME=TEXT, such as title='Cells of lungs'")
+    return name, value
 
 
 def _batch_size(text: str) -> int | str:

@@ -1,14 +1,20 @@
 """From a SOMA experiment to vectors, and from vectors to an array that can be contributed to CELLxGENE's Census."""
 
+import json
+import shutil
+
 import anndata
 import numpy as np
 import pytest
+import torch
 
-from tahoe_distill.atlas import embed_atlas
+from tahoe_distill.atlas import audit, embed_atlas
+from tahoe_distill.atlas.soma_output import as_bfloat16
 from tahoe_distill.cells import soma_address
 from tahoe_distill.cli.main import main
 from tahoe_distill.embedding import embed
 
+pa = pytest.importorskip("pyarrow")
 tiledbsoma = pytest.importorskip("tiledbsoma")
 FILTER = 'tissue == "lung"'
 
@@ -72,3 +78,56 @@ def test_shards_of_an_experiment_are_those_of_the_file(experiment, sources, tmp_
         prepare_shards(source, tmp_path / name, tiny_vocab(), **settings)
     shards = [sorted((tmp_path / name / "train").rglob("*.mds")) for name in ("file", "soma")]
     assert [path.read_bytes() for path in shards[0]] == [path.read_bytes() for path in shards[1]] and len(shards[0]) > 1
+
+
+@pytest.fixture(scope="module")
+def contribution(experiment, student, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "lung.soma"
+    about = {"title": "Lungs", "contact_name": "A. Nother", "census_version": "2025-11-08"}
+    embed_atlas(soma_address(experiment, obs_filter=FILTER), student, out, about=about, window=8)
+    return out
+
+
+def test_a_contribution_has_the_vectors_and_the_schema(contribution, expected):
+    with tiledbsoma.open(str(contribution)) as array:
+        table = array.read().tables().concat().to_pandas()
+        info = json.loads(array.metadata["CxG_embedding_info"])
+        assert array.shape == (40, 32) and array.type == "float"
+    vectors = table.pivot(index="soma_dim_0", columns="soma_dim_1", values="soma_data")
+    assert vectors.index.tolist() == list(range(0, 40, 2))
+    rounded = torch.from_numpy(expected.obsm["X_tx1"]).bfloat16().float().numpy()
+    np.testing.assert_array_equal(vectors.to_numpy(), rounded)
+    assert (vectors.to_numpy().view(np.uint32) & 0xFFFF == 0).all()
+    assert info["n_embeddings"] == 20 and info["n_features"] == 32 and info["data_type"] == "obs_embedding"
+    assert info["title"] == "Lungs" and info["measurement_name"] == "RNA" and info["id"] == "to be supplied"
+
+
+def test_rounding_is_that_of_bfloat16():
+    values = np.array([0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8, -1e-40, 3.4e38, np.inf, np.nan], dtype=np.float32)
+    values = np.concatenate([values, np.random.default_rng(0).normal(size=1000).astype(np.float32)])
+    np.testing.assert_array_equal(as_bfloat16(values), torch.from_numpy(values).bfloat16().float().numpy())
+
+
+def test_a_contribution_is_audited_and_a_forgery_found(contribution, tmp_path):
+    assert not audit(contribution, sample=1).wrong
+    forged = tmp_path / "lung.soma"
+    shutil.copytree(contribution, forged)
+    with tiledbsoma.open(str(forged), "w") as array:
+        cells = {"soma_dim_0": np.full(32, 4), "soma_dim_1": np.arange(32), "soma_data": np.zeros(32, np.float32)}
+        array.write(pa.table(cells))
+    assert audit(forged, sample=1).wrong == (2,)
+
+
+def test_what_cannot_be_a_contribution(experiment, contribution, sources, student, tmp_path):
+    with pytest.raises(ValueError, match="a column 'soma_joinid' of obs"):
+        embed_atlas(sources / "a.h5ad", student, tmp_path / "a.soma")
+    with pytest.raises(ValueError, match="soma_joinid must ascend"):
+        twice = [soma_address(experiment, obs_filter=condition) for condition in (FILTER, 'drug == "aspirin"')]
+        embed_atlas(twice, student, tmp_path / "a.soma")
+    with pytest.raises(ValueError, match="no option 'titel': did you mean 'title'"):
+        embed_atlas(experiment, student, tmp_path / "a.soma", about={"titel": "Lungs"})
+    with pytest.raises(ValueError, match="about .* is for outputs that have room for it"):
+        embed_atlas(experiment, student, tmp_path / "a.zarr", about={"title": "Lungs"})
+    with pytest.raises(ValueError, match="exists; pass --overwrite"):
+        embed_atlas(experiment, student, contribution)
+    assert not list(tmp_path.iterdir())
