@@ -68,6 +68,10 @@ class Written(Protocol):
     notes: dict[str, Any]
     cells: int
 
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells, as far as the format keeps it."""
+
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells, whose (n,) numbers ascend."""
 
@@ -214,6 +218,11 @@ class ZarrWritten:
         self.notes = dict(read_elem(self._root[f"uns/{key}"]))
         self.cells = int(self._vectors.shape[0])
 
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells."""
+        return read_elem(self._root["obs"])
+
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells."""
         return np.asarray(self._vectors.oindex[numbers])
@@ -274,6 +283,12 @@ class ParquetWritten:
         if notes is None:
             raise ValueError(f"{path} has no vectors {key!r}; name their column with --key-added")
         self._key, self.notes, self.cells = key, json.loads(notes), self._file.metadata.num_rows
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells."""
+        names = [name for name in self._file.schema_arrow.names if name != self._key]
+        return self._file.read(names).to_pandas().set_index("cell")
 
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells."""

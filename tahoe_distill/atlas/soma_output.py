@@ -113,6 +113,11 @@ class SomaWritten:
         self.joinids = np.sort(table.column("soma_dim_0").to_numpy())
         self.cells, self._width = len(self.joinids), int(self._array.shape[1])
 
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The numbers of the cells, which is all that is kept of their table."""
+        return pd.DataFrame({JOINID: self.joinids})
+
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells."""
         wanted = self.joinids[numbers]

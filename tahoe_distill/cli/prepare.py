@@ -10,7 +10,7 @@ EXAMPLE = "tahoe-distill prepare cells/*.h5ad --vocab vocab.json --out shards --
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores, 10x .h5 files, SOMAs; globs are expanded")
+    parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores, 10x .h5 files, SOMA; globs are expanded")
     parser.add_argument("--out", required=True, help="folder to write; must not exist")
     parser.add_argument("--vocab", required=True, help="vocab.json of the teacher")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="validation share of the cells (%(default)s)")
