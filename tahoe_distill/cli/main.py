@@ -19,6 +19,8 @@ COMMANDS = {
     "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
+    "probe": ("probe", "fit a classifier of labelled cells on a model's vectors"),
+    "annotate": ("annotate", "label the cells of a file, with calibrated probabilities"),
     "doctor": ("doctor", "tell what embedding a file will do, before it does"),
     "evaluate": ("evaluate", "judge students beside their teacher, baselines and controls"),
     "compare": ("compare", "order students by a number, and let the first through or not"),
