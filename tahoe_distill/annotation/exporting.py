@@ -33,15 +33,17 @@ def export_classifier(
     folder: str | os.PathLike[str],
     *,
     student: str | os.PathLike[str] | None = None,
+    verify: bool = True,
     overwrite: bool = False,
 ) -> None:
-    """Write a model with a probe as its head, reloaded in a fresh process and compared.
+    """Write a model with a probe as its head.
 
     Args:
         pair: Model and processor.
         probe: A probe on the model's vectors.
         folder: Where to.
         student: Folder that the model was exported to before, whose records go along.
+        verify: Reload it in a fresh process.
         overwrite: Replace what is there.
 
     Raises:
@@ -54,6 +56,8 @@ def export_classifier(
     records = [Path(student) / name for name in _RECORDS] if student is not None else []
     files = {path.name: path.read_text(encoding="utf-8") for path in records if path.is_file()}
     files[PROBE_FILE] = probe.to_text()
-    write_model_folder(with_head(model, probe), processor, folder, extra_files=files, verify=True, overwrite=overwrite)
+    write_model_folder(
+        with_head(model, probe), processor, folder, extra_files=files, verify=verify, overwrite=overwrite
+    )
     if {HYPERPARAMETERS_FILE, METRICS_FILE} <= files.keys():
         replace_text(Path(folder) / CARD_FILE, card_of_folder(folder))
