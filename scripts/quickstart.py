@@ -18,9 +18,17 @@ EVALUATE = [
     *("--student", f"{RUN}/hf", "--teacher", "tx1-nano", "--label-key", LABEL_KEY, "--out", f"{RUN}/evaluation"),
     *("--adata", f"{RUN}/cells/held_out.h5ad", "--reference", f"{RUN}/cells/train.h5ad"),
 ]
-LOAD = f"""from transformers import AutoModel, AutoProcessor
-model = AutoModel.from_pretrained("{RUN}/hf", trust_remote_code=True)
-processor = AutoProcessor.from_pretrained("{RUN}/hf", trust_remote_code=True)"""
+NEXT = f"""The student is in {RUN}/hf. What to do next:
+
+  look at how good it is    open {RUN}/evaluation/report.html in a browser
+  embed cells of your own   tahoe-distill embed --model {RUN}/hf --adata yours.h5ad --out embedded.h5ad
+  see whether they fit      tahoe-distill doctor --model {RUN}/hf --adata yours.h5ad
+  a student for the real Tahoe-x1, on GPUs    composer scripts/distill.py -f configs/70m.yaml
+  load it with plain transformers:
+
+    from transformers import AutoModel, AutoProcessor
+    model = AutoModel.from_pretrained("{RUN}/hf", trust_remote_code=True)
+    processor = AutoProcessor.from_pretrained("{RUN}/hf", trust_remote_code=True)"""
 
 
 def main() -> None:
@@ -33,16 +41,15 @@ def main() -> None:
     teacher = load_teacher("tx1-nano")
     write_blood_cells(RUN, teacher.processor.vocab)
     started = time.perf_counter()
-    print(f"distilling: {' '.join(COMMAND)}  (log: {RUN}/log.txt)", flush=True)
-    with (RUN / "log.txt").open("w") as log:
-        done = subprocess.run(COMMAND, stdout=log, stderr=subprocess.STDOUT, check=False)
+    print(f"distilling: {' '.join(COMMAND)}", flush=True)
+    # Its output is this one's: a progress bar in a terminal, lines elsewhere.
+    done = subprocess.run(COMMAND, check=False)
     if done.returncode:
-        print((RUN / "log.txt").read_text()[-3000:], file=sys.stderr)
-        sys.exit(f"quickstart: error: the run ended with exit code {done.returncode}; the whole log is {RUN}/log.txt")
+        sys.exit(f"quickstart: error: the run ended with exit code {done.returncode}; what went wrong stands above")
     print(f"distilled in {time.perf_counter() - started:.0f} s\n")
     if command_line(EVALUATE):
         sys.exit("quickstart: error: the evaluation failed; the student is trained and stands where it was written")
-    print(f"\nthe student is in {RUN}/hf; load it with\n\n{LOAD}")
+    print(f"\n{NEXT}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -15,26 +14,17 @@ from typing import Any
 import yaml
 
 from tahoe_distill.cli.defaults import merge, with_defaults
+from tahoe_distill.cli.ending import OnFinish, one_paragraph, told_to_end
 from tahoe_distill.cli.upstream import from_upstream, is_upstream
-from tahoe_distill.errors import is_full_disk, paragraph, rest
+from tahoe_distill.errors import is_full_disk
 from tahoe_distill.locks import held, holder_of
 from tahoe_distill.settings import plain
-from tahoe_distill.training.resume.preflight import (
-    EXIT_CODE,
-    SaveSettings,
-    end_with_launcher,
-    prepare_run,
-    shield_helpers,
-)
+from tahoe_distill.training.resume.preflight import SaveSettings, end_with_launcher, prepare_run, shield_helpers
 from tahoe_distill.training.run_config import check_run
-
-# What Composer says about a checkpoint at the end of its run, which is no failure here.
-_NOTHING_LEFT = "No training would occur."
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments: ``config``, its ``overrides`` (``key=value``), ``check`` and ``traceback``.
+    """The arguments: ``config``, its ``overrides`` (``key=value``), ``check``, ``on_finish`` and ``traceback``.
 
     Raises:
         SystemExit: Where no config was given.
@@ -47,6 +37,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("-f", "--file", dest="config", help="the run's YAML")
     parser.add_argument("--check", action="store_true", help="resolve the configuration and refuse it, or end")
+    parser.add_argument(
+        "--on-finish",
+        metavar="CMD",
+        help="a shell command for the end of the run, however it ends; its state is in $TAHOE_DISTILL_STATE",
+    )
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
     args = parser.parse_intermixed_args(argv)
@@ -107,10 +102,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     # Composer's FSDP1 insists on CUDA; FSDP2 also runs on CPU ranks.
     os.environ.setdefault("FSDP_VERSION", "2")
-    with _one_paragraph(args.traceback):
+    with one_paragraph(args.traceback), OnFinish(args.on_finish) as finish:
         content, own = read_run(args.config, args.overrides)
         overrides = with_defaults(content, own)
         run = merge(content, overrides)
+        finish.run = run
         check_run(run, args.config)
         show_log(run)
         end_with_launcher()
@@ -118,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _check_whole(run)
             return
         shield_helpers()
-        with _told_to_end(), _folder_held(run), _nothing_unfinished(run):
+        with told_to_end(), _folder_held(run), _nothing_unfinished(run):
             prepare_run(run)
             with _file_of(args.config, content) as path:
                 _train(path, overrides, run)
@@ -169,35 +165,6 @@ def _quiet_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_paragraph(traceback: bool) -> Iterator[None]:
-    """Tell any error in a paragraph and end with code 1; tell the end of a run that had ended, and go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("distill: interrupted", file=sys.stderr, flush=True)
-        sys.exit(130)
-    except Exception as error:
-        if _NOTHING_LEFT in str(error):
-            print(f"distill: {_ended(error)}", flush=True)
-            return
-        if traceback or os.environ.get("TAHOE_DISTILL_TRACEBACK"):
-            raise
-        print(f"distill: error: {paragraph(error)}\n{rest(error, '--traceback')}", file=sys.stderr, flush=True)
-        sys.exit(1)
-
-
-@contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Before there is a batch to end after, a signal ends the process by the same code, its folder given back."""
-    before = {number: signal.signal(number, lambda *_: sys.exit(EXIT_CODE)) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
 def _folder_held(run: Mapping[str, Any]) -> Iterator[None]:
     """Keep another run out of this one's save_folder; its first process does so for all."""
     settings = SaveSettings.from_config(run)
@@ -230,6 +197,16 @@ def _nothing_unfinished(run: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
+class _AboveTheBar(logging.StreamHandler):
+    """Prints a message above the progress bar, where a terminal shows one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=self.stream)
+        self.flush()
+
+
 def show_log(run: Mapping[str, Any]) -> None:
     """Give this package's messages the level ``python_log_level``: llm-foundry gives it to its own alone.
 
@@ -244,14 +221,6 @@ def show_log(run: Mapping[str, Any]) -> None:
     report.setLevel(logging.INFO)
     report.propagate = False
     if not report.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _AboveTheBar(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
         report.addHandler(handler)
-
-
-def _ended(error: Exception) -> str:
-    numbers = str(error).split(_NOTHING_LEFT)[0].strip()
-    return (
-        f"the run has ended, and there is nothing left to train: {numbers} Raise max_duration to train on, or give "
-        "another save_folder to start afresh"
-    )

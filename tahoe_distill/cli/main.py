@@ -17,6 +17,7 @@ COMMANDS = {
     "convert": ("convert", "write a Tahoe-x1 release as a plain transformers folder"),
     "fit": ("fit", "fit a student without attention on this machine, without Composer"),
     "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
+    "plan": ("plan", "tell what a run will take, before it is started"),
     "cache": ("cache", "run the teacher once over the shards and keep what it says"),
     "embed": ("embed", "embed an h5ad with a student or teacher"),
     "probe": ("probe", "fit a classifier of labelled cells on a model's vectors"),
@@ -48,10 +49,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Settings (``key=value``) may stand anywhere, as they may behind the entry point of a run."""
+    args, rest = parser.parse_known_args(argv)
+    if rest and not (hasattr(args, "overrides") and all("=" in item and item[0] != "-" for item in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or print one paragraph and return 1 when the input is at fault."""
     try:
-        args = build_parser().parse_args(argv)
+        args = _parse(build_parser(), argv)
     except KeyboardInterrupt:
         print("tahoe-distill: interrupted", file=sys.stderr)
         return 130

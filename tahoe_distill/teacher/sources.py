@@ -14,6 +14,7 @@ from torch import Tensor
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Processor
 from tahoe_distill.teacher.composer_checkpoint import checkpoint_tensors, read_composer_checkpoint
 from tahoe_distill.teacher.download import SIZE_SUFFIX, download, size_message
+from tahoe_distill.teacher.published import PUBLISHED
 from tahoe_distill.teacher.release import (
     COLLATOR_CONFIG_FILE,
     MODEL_CONFIG_FILE,
@@ -30,8 +31,6 @@ from tahoe_distill.teacher.s3 import SCHEME, download_from_s3
 
 BUILT_IN = {"tx1-nano": Path(__file__).parent / "nano"}
 INDEX_FILE = "model.safetensors.index.json"
-# Width and layers of Tahoe's own sizes, to notice the wrong folder; a model's dimensions come from its own files.
-_DIMENSIONS = {"70m": (512, 12), "1b": (2048, 24), "3b": (2560, 32)}
 PLAIN_FILES = ("config.json", "preprocessor_config.json", VOCAB_FILE, WEIGHTS_FILE)
 
 
@@ -215,12 +214,12 @@ def _choose_size(folder: Path, size: str | None) -> Path:
 def _check_size(folder: Path, size: str | None) -> None:
     """Refuse a folder of one release where another of Tahoe's sizes was named."""
     path = folder / MODEL_CONFIG_FILE
-    if size not in _DIMENSIONS or not path.is_file():
+    if size not in PUBLISHED or not path.is_file():
         return
     settings = read_settings(path)
     found = settings.get("d_model"), settings.get("n_layers")
-    if found != _DIMENSIONS[size]:
-        width, layers = _DIMENSIONS[size]
+    width, layers, *_ = PUBLISHED[size]
+    if found != (width, layers):
         raise ValueError(
             f"{folder} holds a model {found[0]} wide with {found[1]} layers, but size {size} is {width} wide with "
             f"{layers}: remove size, or name the folder of {size}"

@@ -56,7 +56,7 @@ class TahoeDistillModel(ComposerModel):
     def __init__(
         self,
         student: str | Mapping[str, Any],
-        teacher: str | Mapping[str, Any] | None = None,
+        teacher: str | Mapping[str, Any] | TeacherProvider | None = None,
         objectives: Mapping[str, Any] | None = None,
         *,
         vocab: str | None = None,

@@ -92,14 +92,15 @@ class TeacherProvider(Protocol):
         """Floating-point operations of its part of a training step: ``cells`` rows of ``length`` tokens."""
 
 
-def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | None:
+def teacher_provider(spec: str | Mapping[str, Any] | TeacherProvider | None) -> TeacherProvider | None:
     """From ``model.teacher`` in the YAML.
 
     A teacher that is elsewhere is fetched by the first process of each node.
 
     Args:
         spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
-            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; or ``None``.
+            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; a provider, which is
+            handed back; or ``None``.
 
     Returns:
         The teacher's provider, ``None`` without one.
@@ -108,8 +109,8 @@ def teacher_provider(spec: str | Mapping[str, Any] | None) -> TeacherProvider | 
         ValueError: For an unknown key or dtype, and as ``load_teacher`` does.
         FileNotFoundError: When the source is not there.
     """
-    if spec is None:
-        return None
+    if spec is None or isinstance(spec, TeacherProvider):
+        return spec
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
     check_keys(arguments, _KEYS, "model.teacher")
     cache = arguments.pop("cache", None)

@@ -57,8 +57,12 @@ def check_whole_run(run: Mapping[str, Any]) -> str:
     return f"the run can start: a student of {size:,} parameters, {destinations(run)}"
 
 
-def check_names(run: Mapping[str, Any]) -> None:
+def check_names(run: Mapping[str, Any], *, elsewhere: bool = False) -> None:
     """Refuse names of parts that there are not, options that they lack, and a logger without its key.
+
+    Args:
+        run: The run, resolved, as plain values.
+        elsewhere: Whether it will run on another machine than this one, whose hardware and keys then say nothing.
 
     Raises:
         ValueError: With the closest known name.
@@ -74,8 +78,9 @@ def check_names(run: Mapping[str, Any]) -> None:
         if section.get("name") == "tahoe_mds":
             check_loader(section, where)
     _check_torch(run)
-    _check_precision(run)
-    _check_key(run)
+    if not elsewhere:
+        _check_precision(run)
+        _check_key(run)
 
 
 def _named(run: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -1,5 +1,6 @@
 """Arguments and early checks of the training entry point."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -137,3 +138,40 @@ def test_ctrl_c_is_no_error(unfinished, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["-f", str(unfinished)])
     assert stop.value.code == 130 and capsys.readouterr().err == "distill: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, "finished 0"),
+        (ValueError("No training would occur. It ended."), "finished 0"),
+        (ValueError("a bad\nvalue"), "failed 1"),
+        (SystemExit(75), "interrupted 75"),
+        (SystemExit(3), "failed 3"),
+        (KeyboardInterrupt(), "interrupted 130"),
+    ],
+)
+def test_a_command_is_run_at_the_end_however_the_run_ends(unfinished, monkeypatch, error, expected):
+    def end(*arguments):
+        if error is not None:
+            raise error
+
+    told = unfinished.parent / "told.txt"
+    variables = " ".join(f"$TAHOE_DISTILL_{name}" for name in ("STATE", "EXIT_CODE", "RUN_NAME", "CHECKPOINTS"))
+    monkeypatch.setattr(distill, "_train", end)
+    with contextlib.suppress(SystemExit):
+        main(["-f", str(unfinished), "--on-finish", f"echo {variables} > {told}"])
+    assert told.read_text() == f"{expected} r {unfinished.parent / 'ckpt'}\n"
+
+
+def test_a_failing_command_at_the_end_is_told_and_changes_no_exit_code(unfinished, monkeypatch, capsys):
+    monkeypatch.setattr(distill, "_train", lambda *arguments: None)
+    main(["-f", str(unfinished), "--on-finish", "exit 7"])
+    assert "--on-finish ended with exit code 7: exit 7" in capsys.readouterr().err
+
+
+def test_the_command_at_the_end_is_run_once_a_node(unfinished, monkeypatch):
+    monkeypatch.setattr(distill, "_train", lambda *arguments: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    main(["-f", str(unfinished), "--on-finish", f"touch {unfinished.parent / 'told.txt'}"])
+    assert not (unfinished.parent / "told.txt").exists()

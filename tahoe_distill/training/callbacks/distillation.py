@@ -82,6 +82,7 @@ class DistillationCallback(CallbackWithConfig):
             self.report.evaluation(state)
         elif event == Event.FIT_END:
             self.interruption.unwatch()
+            self.report.end()
         elif event in (Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT):
             self.stopping.note(state)
         elif event == Event.AFTER_LOSS:
