@@ -154,7 +154,7 @@ def verify_model_folder(
         with np.load(output) as found:
             require_equal(found["cells"], expected, f"{what}, from counts through its processor,")
             if isinstance(model, Tx1ForCellClassification):
-                require_equal(found["logits"], _logits(model, golden), f"{what}, as a classifier,", "logits")
+                require_equal(found["logits"], _logits(model, golden), f"{what}, as a classifier,", outputs="logits")
             return require_equal(found["golden"], golden.outputs, what)
 
 
@@ -200,7 +200,7 @@ def _made_up_cells(model: Tx1Model, processor: Tx1Processor, path: Path) -> NDAr
     return golden_vectors(model, {name: tensor.numpy() for name, tensor in batch.items()}).outputs
 
 
-def require_equal(found: NDArray, expected: NDArray, what: str, outputs: str = "cell embeddings") -> float:
+def require_equal(found: NDArray, expected: NDArray, what: str, *, outputs: str = "cell embeddings") -> float:
     """Compare outputs with golden ones, to 1e-5 of the largest golden value.
 
     Args:
