@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-serving lint style nano ablation clean
+.PHONY: help install quickstart test test-serving test-release docs dist lint style nano ablation clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,19 @@ nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
 
 ablation: $(VENV)/.installed  ## Run the quickstart's variants and write their table into README.md
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/ablation.py --readme
+
+docs: $(VENV)/.installed  ## Build the documentation site in build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "open build/site/index.html"
+
+dist: $(VENV)/.installed  ## Build sdist and wheel in dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
+test-release: dist  ## Install the wheel in clean environments of each Python, and use it there
+	$(BIN)/python scripts/check_release.py dist --python python3.10 python3.11 python3.12 --extra '' onnx fit
+	$(BIN)/python scripts/check_release.py dist --extra train
 
 lint: $(VENV)/.installed  ## Check style, types and spelling without changing anything
 	$(BIN)/ruff check .

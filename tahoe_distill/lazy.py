@@ -1,8 +1,9 @@
-"""Names that a package hands out when they are asked for, so that importing it costs nothing (PEP 562)."""
+"""What is imported when it is asked for: names that a package hands out (PEP 562), and packages of an extra."""
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 
@@ -25,3 +26,20 @@ def hand_out(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], An
         return sorted({*vars(sys.modules[package]), *names})
 
     return get, listed
+
+
+def needed(name: str, extra: str) -> ModuleType:
+    """Import a package that an extra brings.
+
+    Args:
+        name: The module.
+        extra: The extra.
+
+    Raises:
+        ImportError: Where it is not installed, with what to install.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ImportError(f"{package} is not installed: pip install 'tahoe-distill[{extra}]'") from error

@@ -42,9 +42,9 @@ class Holder:
     what: str
 
     @classmethod
-    def here(cls, what: str) -> "Holder":
-        """This process."""
-        pid = os.getpid()
+    def here(cls, what: str, pid: int | None = None) -> "Holder":
+        """This process, or another one of this machine."""
+        pid = os.getpid() if pid is None else pid
         return cls(socket.gethostname(), _machine(), pid, _started(pid), time.strftime("%Y-%m-%d %H:%M:%S"), what)
 
     @property
@@ -179,6 +179,8 @@ def _started(pid: int) -> int:
     """When a process started, in ticks since boot; 0 where there is none, or where the system does not say."""
     try:
         # Field 22, counted behind the name in brackets, which may hold spaces.
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        # One that has ended stays listed until its parent asks, which in a container may be never.
+        return 0 if fields[0] == "Z" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0

@@ -136,9 +136,16 @@ def _check_embeddings(collator: Tx1Collator | CachedCollator, columns: list[str]
     settings = collator.settings if isinstance(collator, CachedCollator) else collator
     if settings.augment is not None:
         raise ValueError(
-            f"{where}.collator.augment makes new cells, for which no teacher's embedding is stored: remove it, or "
-            "train with a live teacher"
+            f"{where}.collator.augment makes new cells, for which no teacher's embedding is stored: name the teacher "
+            "that gave the others, which then labels these (model.teacher.source beside cache), or remove augment"
         )
+
+
+def holds_vectors(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds prepared shards, which may carry embeddings, and no teacher cache."""
+    names = (CACHE_FILE, METADATA_FILE)
+    cache, metadata = (os.path.isfile(os.path.join(folder, name)) for name in names)
+    return metadata and not cache
 
 
 def cached_teacher(folder: str | os.PathLike[str], source: Mapping[str, Any]) -> CachedTeacher:
@@ -154,9 +161,8 @@ def cached_teacher(folder: str | os.PathLike[str], source: Mapping[str, Any]) ->
         ValueError: When the cache is another teacher's.
     """
     folder = os.fspath(folder)
-    metadata = os.path.join(folder, METADATA_FILE)
-    if not os.path.isfile(os.path.join(folder, CACHE_FILE)) and os.path.isfile(metadata):
-        return _prepared(folder, metadata, source)
+    if holds_vectors(folder):
+        return _prepared(folder, os.path.join(folder, METADATA_FILE), source)
     record = CacheRecord.load(os.path.join(folder, CACHE_FILE))
     _check_source(folder, record, source)
     log.info("teacher outputs from %s, fingerprint %s", folder, record.fingerprint[:12])
@@ -226,8 +232,8 @@ def _prepared(folder: str, path: str, source: Mapping[str, Any]) -> CachedTeache
         )
     if source.get("source") is not None:
         raise ValueError(
-            f"{folder} holds embeddings from obsm, of which nobody can tell whether {source['source']} gave them; "
-            "remove model.teacher.source"
+            f"{folder} holds embeddings from obsm, of which no record tells whether {source['source']} gave them; "
+            "leave the source out, or have teacher_provider load it, which compares"
         )
     origin = {name: metadata[name] for name in ("inputs", "arguments", "columns")}
     vocab = GeneVocab.from_file(os.path.join(folder, VOCAB_FILE))

@@ -98,8 +98,12 @@ def run(args: argparse.Namespace) -> None:
         _check_swap(record, args.swap_threshold)
 
 
-def evaluate_files(args: argparse.Namespace) -> "Evaluation":
+def evaluate_files(args: argparse.Namespace, *, baselines: bool = True) -> "Evaluation":
     """The evaluation of ``args.student`` that the other arguments ask for.
+
+    Args:
+        args: Those of this command.
+        baselines: Judge baselines and controls beside the students.
 
     Raises:
         ValueError: When files, columns or models do not fit.
@@ -125,6 +129,7 @@ def evaluate_files(args: argparse.Namespace) -> "Evaluation":
         sources={"teacher": args.teacher or args.teacher_key, **sources},
         only=args.only,
         skip=args.skip,
+        baselines=baselines,
         seed=args.seed,
         progress=True,
     )

@@ -2,7 +2,7 @@
 
 Begins with a closed form, which takes seconds, and refines it on thinned and mixed views of the cells, which the
 teacher labels. Prints both beside a ridge regression, on cells held out. Instead of a teacher, vectors of the cells
-will do: those of any model.
+will do: those of any model. With both, the teacher labels no more than the views.
 """
 
 import argparse
@@ -30,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says whose vectors to learn."""
     add = parser.add_argument
-    add("--teacher", metavar="MODEL", help="release folder, hub id, converted folder, or tx1-nano")
-    add("--teacher-vectors", metavar="FILE", help="instead of a teacher: .npy with a vector for each cell, in order")
-    add("--teacher-key", metavar="KEY", help="instead of a teacher: obsm key of its vectors")
+    add(
+        "--teacher", metavar="MODEL", help="release folder, hub id, converted folder, or tx1-nano; or vectors, or both:"
+    )
+    add("--teacher-vectors", metavar="FILE", help="its vectors: .npy, one for each cell, in order")
+    add("--teacher-key", metavar="KEY", help="obsm key of its vectors")
     add("--size", help="teacher size where the source holds several (70m, 1b, 3b)")
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,8 @@ def embed(
     without a known gene get the vector of an empty cell, with a warning.
 
     Args:
-        adata: Cells by genes; raw counts or log1p of them (binning looks at ranks only).
+        adata: Cells by genes; raw counts or log1p of them (binning looks at ranks only). In memory, a view, backed, or
+            opened by ``anndata.experimental.read_lazy``; of a ``MuData``, its modality ``rna``.
         model: Folder or hub id of an exported model, a ``(model, processor)`` pair, or an object with ``model`` and
             ``processor``. Objects of the caller are not changed.
         key_added: Key of ``obsm``, and of ``uns`` for where the vectors come from.
@@ -102,6 +103,7 @@ def embed(
         >>> embed(adata, "path/to/student")  # doctest: +SKIP
         >>> sc.pp.neighbors(adata, use_rep="X_tx1")  # doctest: +SKIP
     """
+    adata = rna_of(adata)
     options = Options(
         batch_size=batch_size, device=device, devices=devices, dtype=dtype, backend=backend, normalize=normalize,
         dim=dim, genes=genes, attentions=attentions, window=window, workers=workers,
@@ -191,6 +193,23 @@ def check_free(adata: AnnData, keys: list[str], *, overwrite: bool) -> None:
         name: getattr(adata, part)[entry] for name, (part, entry) in parts.items() if entry in getattr(adata, part)
     }
     check_keys("adata", found, keys, overwrite=overwrite)
+
+
+def rna_of(cells: Any) -> Any:
+    """The modality ``rna`` of a MuData, and anything else as it is.
+
+    Raises:
+        ValueError: For a MuData without it.
+    """
+    modalities = getattr(cells, "mod", None)
+    if isinstance(cells, AnnData) or not isinstance(modalities, Mapping):
+        return cells
+    if "rna" not in modalities:
+        raise ValueError(
+            f"expected a MuData with a modality 'rna', found {', '.join(map(repr, modalities)) or 'none'}; pass one of "
+            "them, such as mdata['name']"
+        )
+    return modalities["rna"]
 
 
 def require_anndata(adata: AnnData, copy: bool = False) -> None:

@@ -205,7 +205,7 @@ def write_output(path: str | os.PathLike[str], out: str | os.PathLike[str], adde
             else:
                 _add_to_h5ad(growing, added)
             sync(growing)
-        _put_in_place(growing, out)
+        replace_output(growing, out)
     finally:
         remove(growing)
 
@@ -264,7 +264,8 @@ def _text(path):
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _put_in_place(growing, out):
+def replace_output(growing: Path, out: Path) -> None:
+    """Give a whole output its name; a crash leaves either the old one or the new one."""
     if growing.is_dir() and out.exists():
         old = former_of(out)
         os.replace(out, old)

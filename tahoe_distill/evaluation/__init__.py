@@ -16,6 +16,7 @@ _PUBLIC = {
     "TeacherVectors": "tahoe_distill.evaluation.run",
     "evaluate": "tahoe_distill.evaluation.run",
     "judge": "tahoe_distill.evaluation.verdict",
+    "metric_direction": "tahoe_distill.evaluation.run",
     "read_record": "tahoe_distill.evaluation.record",
     "register_evaluator": "tahoe_distill.evaluation.base",
     "to_record": "tahoe_distill.evaluation.record",

@@ -35,6 +35,7 @@ from tahoe_distill.evaluation.subjects import (
     check_vectors,
     embed_subject,
 )
+from tahoe_distill.metrics import direction
 from tahoe_distill.naming import unknown
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,23 @@ def choose_evaluators(only: Collection[str] = (), skip: Collection[str] = ()) ->
     if not chosen:
         raise ValueError(f"no evaluator is left to run: --only and --skip leave none of {', '.join(known)}")
     return [EVALUATORS.find(name)() for name in chosen]
+
+
+def metric_direction(metric: str, mode: str | None = None, *, where: str = "metric") -> str:
+    """Whether more or less of a number that a run reports is better: ``max`` or ``min``.
+
+    Args:
+        metric: ``eval/centered_cosine``, or ``cells/fidelity/…`` of the callback `evaluate`.
+        mode: As :func:`tahoe_distill.metrics.direction` takes it.
+        where: What the user calls the setting, for the message.
+
+    Raises:
+        ValueError: For another mode, and without one for a name that is not known.
+    """
+    evaluator = metric.split("/")[1] if metric.count("/") == 2 else None
+    if mode is None and evaluator in EVALUATORS.names():
+        return "max" if EVALUATORS.find(evaluator)().is_higher_better(metric.rpartition("/")[2]) else "min"
+    return direction(metric, mode, where=where)
 
 
 def teacher_subject(

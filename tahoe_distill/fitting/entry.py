@@ -53,8 +53,9 @@ def distill(
         teacher: Release folder, hub id, converted folder, ``tx1-nano``, or a loaded :class:`Teacher`.
         student: A preset, or a mapping of fields as ``model.student`` of a run has them.
         out: Folder to write the student to, as a training run exports it; not written when left out.
-        vectors: Instead of a teacher: (n, e) vectors of these cells, or a ``.npy`` file of them.
-        teacher_key: Instead of a teacher: the key of ``obsm`` with such vectors.
+        vectors: (n, e) vectors of these cells, or a ``.npy`` file of them, instead of a teacher: views of the cells are
+            then thinned and never mixed. Beside the teacher that gave them, it labels the views alone.
+        teacher_key: The key of ``obsm`` with such vectors, in the same way.
         objectives: As ``model.objectives`` of a run; cosine around the mean and normalised mse when left out.
         settings: How to fit; a transformer takes ``steps``, ``batch_size``, ``lr``, ``context``, ``held_out``, ``seed``
             and ``device`` from it.
@@ -79,11 +80,16 @@ def distill(
         >>> fitted = tahoe_distill.distill(adata, "tx1-nano", out="student")  # doctest: +SKIP
         >>> tahoe_distill.embed(adata, fitted)  # doctest: +SKIP
     """
-    _check_one(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
+    _check_sources(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
     if out is not None:
         check_out(out, overwrite=overwrite)
     settings = settings or FitSettings()
     if not is_static(student):
+        if teacher is not None and (vectors is not None or teacher_key is not None):
+            raise ValueError(
+                "a transformer's run has the teacher label all cells: leave the vectors out, or prepare shards with "
+                "them (tahoe-distill prepare --teacher-key) and start a run with model.teacher: {source: …, cache: …}"
+            )
         if teacher is None or out is None:
             raise ValueError(
                 "a transformer student needs a teacher, which vectors are not, and a folder to write to (out); found "
@@ -95,10 +101,11 @@ def distill(
         )  # fmt: skip
     reading: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols}
     with open_cells(adata, layer=layer) as cells:
-        target = _target(cells, teacher, vectors, teacher_key, size)
+        target, known = _target(cells, teacher, vectors, teacher_key, size)
         vocab = None if isinstance(target, Given) else target.processor.vocab
         counted = count_cells(cells, vocab, **reading, most=max_cells, seed=settings.seed)
-    fitted = fit_student(counted, target, student, objectives=objectives, settings=settings, progress=progress)
+    options: dict[str, Any] = {"objectives": objectives, "settings": settings, "known": known, "progress": progress}
+    fitted = fit_student(counted, target, student, **options)
     return fitted if out is None else write_fitted(fitted, out, overwrite=overwrite)
 
 
@@ -148,12 +155,12 @@ def specialise_student(
         ValueError: When student, cells and teacher do not fit each other.
         FileExistsError: When ``out`` exists and ``overwrite`` is off.
     """
-    _check_one(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
+    _check_sources(teacher=teacher, vectors=vectors, teacher_key=teacher_key)
     if out is not None:
         check_out(out, overwrite=overwrite)
     options: dict[str, Any] = {"gene_key": gene_key, "symbols": symbols, "most": max_cells}
     with open_cells(adata, layer=layer) as cells:
-        target = _target(cells, teacher, vectors, teacher_key, size)
+        target, known = _target(cells, teacher, vectors, teacher_key, size)
         vocab = load_student(student)[1].vocab if isinstance(target, Given) else target.processor.vocab
         counted = count_cells(cells, vocab, **options)
     elsewhere = None
@@ -161,17 +168,22 @@ def specialise_student(
         with open_cells(other, layer=layer) as cells:
             elsewhere = count_cells(cells, vocab, **options)
     found = specialise(
-        student, counted, target, other=elsewhere, objectives=objectives, settings=settings, progress=progress
-    )
+        student, counted, target, other=elsewhere, objectives=objectives, settings=settings, known=known,
+        progress=progress,
+    )  # fmt: skip
     return found if out is None else write_fitted(found, out, overwrite=overwrite)
 
 
-def _check_one(**sources: object) -> None:
-    given = [name for name, source in sources.items() if source is not None]
-    if len(given) != 1:
+def _check_sources(*, teacher: object, vectors: object, teacher_key: object) -> None:
+    if vectors is not None and teacher_key is not None:
         raise ValueError(
-            f"expected one of a teacher, its vectors (--teacher-vectors FILE) and a key of obsm with them "
-            f"(--teacher-key KEY), found {' and '.join(given) or 'none'}"
+            "expected one source of vectors, found a file or array of them (--teacher-vectors) and a key of obsm "
+            f"(--teacher-key {teacher_key}): leave one out"
+        )
+    if teacher is None and vectors is None and teacher_key is None:
+        raise ValueError(
+            "expected a teacher, its vectors (--teacher-vectors FILE) or a key of obsm with them (--teacher-key KEY), "
+            "found none. A teacher beside its vectors labels thinned and mixed cells"
         )
 
 
@@ -181,12 +193,20 @@ def _target(
     vectors: ArrayLike | str | os.PathLike[str] | None,
     teacher_key: str | None,
     size: str | None,
-) -> Teacher | Given:
+) -> tuple[Teacher | Given, Given | None]:
+    """What to learn, and which vectors of it are known where that is a teacher."""
+    given = _given(cells, vectors, teacher_key)
+    if teacher is None and given is not None:
+        return given, None
+    return (teacher if isinstance(teacher, Teacher) else load_teacher(teacher or "", size=size)), given
+
+
+def _given(cells: Cells, vectors: ArrayLike | str | os.PathLike[str] | None, teacher_key: str | None) -> Given | None:
     if teacher_key is not None:
         return Given.from_obsm(cells, teacher_key)
+    if vectors is None:
+        return None
     if isinstance(vectors, (str, os.PathLike)):
         return Given.from_file(vectors, cells)
-    if vectors is not None:
-        source = "vectors in memory"
-        return Given(check_given(np.asarray(vectors), cells.n_obs, source), source)
-    return teacher if isinstance(teacher, Teacher) else load_teacher(teacher or "", size=size)
+    source = "vectors in memory"
+    return Given(check_given(np.asarray(vectors), cells.n_obs, source), source)

@@ -15,8 +15,11 @@ from tahoe_distill.fitting.targets import Given, label
 from tahoe_distill.fitting.views import MIXED, THINNED, made_up
 from tahoe_distill.metrics.embeddings import centered_cosine, knn_overlap
 from tahoe_distill.models import GeneVocab, Tx1Processor
-from tahoe_distill.teacher import Teacher
+from tahoe_distill.teacher import Teacher, check_agreement
 from tahoe_distill.training.student.pruning import token_lookup
+
+# Cells by which vectors are known to be a teacher's.
+_COMPARED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class FitSettings:
 
     Args:
         views: Views of each cell to learn from, the measured one among them; ``None`` for as many as make 20,000 cells,
-            60 at most. A teacher labels thinned and mixed cells; given vectors allow thinned ones.
+            60 at most. A teacher labels thinned and mixed cells; vectors without one allow thinned ones.
         steps: Batches of the refinement; 0 for the closed form alone.
         batch_size: Cells of a batch.
         lr: Learning rate at its highest; 5e-3 when left out, 1e-3 for a transformer.
@@ -71,6 +74,7 @@ def label_views(
     *,
     views: int,
     settings: FitSettings,
+    known: Given | None = None,
     progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is to be given to all views of the cells to learn from, and to those held out.
@@ -81,21 +85,42 @@ def label_views(
         held_out: Cells to judge by.
         views: Views of each cell to learn from.
         settings: How to fit.
+        known: What a teacher gave to the rows of the source, which it then need not label again.
         progress: Show a bar.
 
     Returns:
         (views * n, e) and (m, e) float32.
+
+    Raises:
+        ValueError: When the known vectors are not those of the teacher.
     """
     if isinstance(target, Given):
         return np.tile(target.vectors[train.rows], (views, 1)), target.vectors[held_out.rows]
     if on_gpu(settings):
         target.model.to("cuda")
     tokens, count = own_tokens(target.processor.vocab, target.processor.vocab), views * len(train)
+    if known is not None:
+        made = _label_made_up(target, train, known, views=views, settings=settings, progress=progress)
+        return made, known.vectors[held_out.rows]
     with tqdm(total=count + len(held_out), desc="the teacher labels", unit="cell", disable=not progress) as bar:
         shown = made_up(train, views, MIXED, seed=settings.seed)
         vectors = label(target, encoded(target.processor, tokens, shown), count, bar=bar)
         judged = label(target, encoded(target.processor, tokens, [held_out.counts]), len(held_out), bar=bar)
     return vectors, judged
+
+
+def _label_made_up(
+    teacher: Teacher, train: CountedCells, known: Given, *, views: int, settings: FitSettings, progress: bool
+) -> np.ndarray:
+    """(views * n, e) the known vectors of the measured cells, and the teacher's of those that are made of them."""
+    tokens, count = own_tokens(teacher.processor.vocab, teacher.processor.vocab), (views - 1) * len(train)
+    with tqdm(total=count + _COMPARED, desc="the teacher labels", unit="cell", disable=not progress) as bar:
+        some = train.take(np.arange(min(_COMPARED, len(train))))
+        own = label(teacher, encoded(teacher.processor, tokens, [some.counts]), len(some), bar=bar)
+        check_agreement(torch.from_numpy(own), torch.from_numpy(known.vectors[some.rows]), known.source)
+        shown = made_up(train, views, MIXED, seed=settings.seed, first=1)
+        vectors = label(teacher, encoded(teacher.processor, tokens, shown), count, bar=bar)
+    return np.concatenate([known.vectors[train.rows], vectors])
 
 
 def own_tokens(vocab: GeneVocab, own: GeneVocab) -> np.ndarray:

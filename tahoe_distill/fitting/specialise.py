@@ -46,6 +46,7 @@ def specialise(
     other: CountedCells | None = None,
     objectives: Mapping[str, Any] | None = None,
     settings: FitSettings | None = None,
+    known: Given | None = None,
     progress: bool = False,
 ) -> Fitted:
     """Prune a student to the genes of an atlas and adapt it to its cells.
@@ -57,6 +58,7 @@ def specialise(
         other: Cells of another kind, by the same tokens, to see what is lost on them; needs a teacher.
         objectives: As ``model.objectives``; those of a fit when left out.
         settings: How to fit; 1,000 batches at a rate of 1e-3 when left out.
+        known: Vectors that the teacher gave to all rows of the source; it then labels no more than their views.
         progress: Show bars.
 
     Returns:
@@ -79,7 +81,9 @@ def specialise(
     views = views_for(train, settings.views)
     model, own = prune(whole, processor, cells)
     chosen = cell_objectives(objectives or OBJECTIVES, model.config, target)
-    vectors, judged = label_views(target, train, held_out, views=views, settings=settings, progress=progress)
+    vectors, judged = label_views(
+        target, train, held_out, views=views, settings=settings, known=known, progress=progress
+    )
     judges = {REFINED: (held_out, judged)}
     if other is not None:
         everything = dataclasses.replace(settings, views=1)
@@ -100,8 +104,11 @@ def specialise(
     counts = (len(train), len(held_out))
     resolved = dataclasses.replace(settings, lr=settings.lr or _LR, views=views)
     record = record_of(cells, target, spec, objectives=objectives or OBJECTIVES, settings=resolved, counts=counts)
+    if known is not None:
+        record["fit"]["known"] = known.source
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
-    return Fitted(model, own, metrics, record, training_of(settings, started))
+    trust = whole_rows(own, held_out, judged).trust(model)
+    return Fitted(model, own, metrics, record, training_of(settings, started), trust)
 
 
 def prune(student: Tx1Model, processor: Tx1Processor, cells: CountedCells) -> tuple[Tx1Model, Tx1Processor]:
@@ -143,5 +150,6 @@ def _check(student: Tx1Model, width: int) -> None:
     if student.config.embedding_size != width:
         raise ValueError(
             f"the student gives {student.config.embedding_size} coordinates, its teacher {width}: name the teacher, or "
-            "the vectors, that it was distilled from"
+            "the vectors, that it was distilled from. One of another width than its own teacher's cannot be adapted: "
+            "the map between them was left with its run, so fit a new one (tahoe-distill fit)"
         )

@@ -40,7 +40,9 @@ def views_for(cells: CountedCells, views: int | None) -> int:
     return views
 
 
-def made_up(cells: CountedCells, views: int, augment: Augment, *, seed: int) -> Iterator[sparse.csr_matrix]:
+def made_up(
+    cells: CountedCells, views: int, augment: Augment, *, seed: int, first: int = 0
+) -> Iterator[sparse.csr_matrix]:
     """Windows of cells: all as they were measured, then all once more for each further view.
 
     Args:
@@ -48,12 +50,13 @@ def made_up(cells: CountedCells, views: int, augment: Augment, *, seed: int) -> 
         views: How often each is shown.
         augment: What a view is made by; not applied to the first.
         seed: Of the views; a view depends on that, its number and its cells alone.
+        first: The view to begin with; those before it are left out.
 
     Yields:
-        (w, tokens) counts; cell ``i`` of view ``v`` is row ``v * n + i`` of all windows together.
+        (w, tokens) counts; without ``first``, cell ``i`` of view ``v`` is row ``v * n + i`` of all windows together.
     """
     measured = [cells.cell(number) for number in range(len(cells))]
-    for view in range(views):
+    for view in range(first, views):
         shown = measured
         if view:
             generators = [np.random.default_rng((seed, view, row)) for row in range(len(cells))]

@@ -1,6 +1,6 @@
 """Numbers side by side for people: a column for each subject, in Markdown and on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What is shown of each evaluator, in this order, and how; a table of everything is metrics.csv.
@@ -88,6 +88,34 @@ def markdown_table(record: Mapping[str, Any], *, intervals: bool = True) -> str:
         numbers = [cell(record, name, metric, intervals=intervals) for name in names]
         lines.append(f"| {words.strip()} | " + " | ".join(numbers) + " |")
     return "\n".join(lines)
+
+
+def latex(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A LaTeX table in the style of booktabs, its first column to the left.
+
+    Args:
+        head: Names of the columns.
+        lines: Texts; what LaTeX reads otherwise is escaped.
+    """
+    rows = [" & ".join(map(_escaped, line)) + r" \\" for line in (head, *lines)]
+    columns = "l" + "r" * (len(head) - 1)
+    body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"]) + "\n"
+
+
+def latex_table(record: Mapping[str, Any], *, intervals: bool = True) -> str:
+    """:func:`markdown_table` in LaTeX."""
+    names = list(record["subjects"])
+    lines = [
+        (words.strip(), *(cell(record, name, metric, intervals=intervals) for name in names))
+        for metric, words in rows(record)
+    ]
+    return latex(["", *names], lines)
+
+
+def _escaped(text: str) -> str:
+    signs = {sign: rf"\{sign}" for sign in "%&#_${}"} | {"\\": r"\textbackslash{}", "…": r"\ldots{}", "~": r"\~{}"}
+    return "".join(signs.get(sign, sign) for sign in text)
 
 
 def terminal_table(record: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from .configuration_tx1 import Tx1Config
 from .modeling_tx1 import Tx1Model, Tx1PreTrainedModel
 
 # transformers 4.51 copies the files that the loaded one names itself, and not those that they name in their turn.
+from .packing_tx1 import Packing  # noqa: F401
 from .set_encoder_tx1 import SetEncoder  # noqa: F401
 
 

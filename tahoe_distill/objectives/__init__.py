@@ -1,6 +1,6 @@
 """The terms of the distillation loss: one a file, chosen and weighted under ``model.objectives`` in the YAML."""
 
-from tahoe_distill.objectives.base import LearnedMap, Objective, ObjectiveSet, Outputs, Shapes
+from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes
 from tahoe_distill.objectives.classification import Classification
 from tahoe_distill.objectives.contrastive import Contrastive
 from tahoe_distill.objectives.cosine import Cosine
@@ -15,6 +15,7 @@ from tahoe_distill.objectives.registry import build_objectives, find_objective, 
 from tahoe_distill.objectives.relational import Relational
 from tahoe_distill.objectives.schedules import Schedule, Scheduled, parse_schedule, stage_table
 from tahoe_distill.objectives.similarity import SimilarityMSE
+from tahoe_distill.objectives.weighted import ObjectiveSet
 
 __all__ = [
     "Outputs",

@@ -1,16 +1,14 @@
-"""What an objective is given and what it must return, and the weighted objectives of a run.
+"""What an objective is given and what it must return.
 
 Shapes: C cells, G genes (positions), D width of a model, E width of a cell embedding, K classes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from tahoe_distill.objectives.schedules import Scheduled
 
 NEEDS = frozenset({"cell", "genes", "hidden", "expression", "mvc", "labels", "masks"})
 
@@ -146,63 +144,6 @@ class Objective(nn.Module):
         return value
 
 
-class ObjectiveSet(nn.Module):
-    """Weighted sum of objectives.
-
-    An objective whose weight is zero, for now or for good, is still computed and reported.
-
-    Args:
-        objectives: Each by its key in the YAML.
-        weights: Weight of each, by the same keys.
-
-    Attributes:
-        needs: What the objectives read of the batch and of the models' outputs, all together.
-        teacher_needs: What they read of the teacher's outputs, all together.
-    """
-
-    def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, Scheduled]):
-        super().__init__()
-        self.objectives = nn.ModuleDict(objectives)
-        self.weights = nn.ModuleDict(weights)
-        self.needs = frozenset().union(*(objective.needs for objective in objectives.values()))
-        self.teacher_needs = frozenset().union(*(objective.teacher_needs for objective in objectives.values()))
-
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare two models on a batch.
-
-        Args:
-            student: The student's outputs.
-            teacher: The teacher's outputs, ``None`` without a teacher.
-            batch: The batch as collated.
-
-        Returns:
-            The scalar to minimise, and each objective's own scalar before weighting.
-
-        Raises:
-            ValueError: When an objective returns something else than a scalar.
-        """
-        terms = {key: objective(student, teacher, batch) for key, objective in self.objectives.items()}
-        for key, term in terms.items():
-            if term.dim():
-                raise ValueError(f"objective {key!r} must return a scalar, found the shape {tuple(term.shape)}")
-        return sum(self.weights[key].value * term for key, term in terms.items()), terms
-
-    def step(self, progress: float) -> None:
-        """Set every schedule to ``progress``, the part of the run that is done (0 … 1)."""
-        for module in self.modules():
-            if isinstance(module, Scheduled):
-                module.step(progress)
-
-    def scheduled_values(self) -> dict[str, float]:
-        """The numbers in force, such as ``{"weight/cosine": 1.0, "tau/relational": 2.25}``."""
-        values = {f"weight/{key}": weight.current() for key, weight in self.weights.items()}
-        for key, objective in self.objectives.items():
-            for name, module in objective.named_modules():
-                if isinstance(module, Scheduled):
-                    values[f"{name}/{key}"] = module.current()
-        return values
-
-
 class LearnedMap(nn.Linear):
     """Linear map from a student's width to its teacher's: the identity at first where they agree.
 
@@ -237,20 +178,6 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.sum() / max(values.numel(), 1)
 
 
-def same_embedding_width(name: str, shapes: Shapes) -> None:
-    """Refuse an objective that compares cell embeddings coordinate by coordinate when their widths differ.
-
-    Raises:
-        ValueError: When the widths differ.
-    """
-    if shapes.has_teacher and shapes.student_embedding != shapes.teacher_embedding:
-        raise ValueError(
-            f"{name} compares cell embeddings of one width, found {shapes.student_embedding} (student) and "
-            f"{shapes.teacher_embedding} (teacher): give the student projection_dim: {shapes.teacher_embedding}, or "
-            "use relational, which takes any widths"
-        )
-
-
 def one_of(value: object, choices: Iterable[str], name: str) -> str:
     """``value`` if it is one of ``choices``.
 
@@ -260,4 +187,15 @@ def one_of(value: object, choices: Iterable[str], name: str) -> str:
     choices = tuple(choices)
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; found {value!r}")
+    return value
+
+
+def true_or_false(value: object, name: str) -> bool:
+    """``value`` if it is ``true`` or ``false``.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false; found {value!r}")
     return value

@@ -20,14 +20,14 @@ class Contrastive(EmbeddingObjective):
     have like vectors. With fewer than two cells there is no choice: zero.
 
     Args:
-        shapes: Sizes of the models; both cell embeddings must be of one width.
+        shapes: Sizes of the models; where the widths differ, the student's pass through a learned map.
         tau: Temperature that the cosines are divided by, a number or a schedule.
         center: As in :class:`EmbeddingObjective`, as are the next two.
         center_momentum: See there.
         matryoshka: See there.
 
     Raises:
-        ValueError: When the widths differ or a temperature is not positive.
+        ValueError: When a temperature is not positive.
 
     References:
         InfoNCE, https://arxiv.org/abs/1807.03748, with the teacher's vectors as keys, as in contrastive representation

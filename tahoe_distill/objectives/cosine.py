@@ -12,7 +12,7 @@ from tahoe_distill.objectives.registry import register_objective
 class Cosine(EmbeddingObjective):
     """Mean over cells of ``1 - cos(student, teacher)``: 0 … 2, blind to length.
 
-    Both cell embeddings must be of one width. Settings as in :class:`EmbeddingObjective`.
+    Where the widths differ, the student's pass through a learned map. Settings as in :class:`EmbeddingObjective`.
     """
 
     name = "cosine"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tahoe_distill.objectives.base import Objective, Outputs, Shapes, same_embedding_width
+from tahoe_distill.objectives.base import LearnedMap, Objective, Outputs, Shapes
 from tahoe_distill.objectives.centering import TeacherCenter
 
 
@@ -16,6 +16,10 @@ class EmbeddingObjective(Objective):
     A subclass defines :meth:`compare`. With ``matryoshka`` the term is the mean over the whole vectors and each size of
     its value for the student's first so many coordinates (Kusupati et al., https://arxiv.org/abs/2205.13147).
 
+    Where coordinates are compared and the widths differ, the student's vectors pass through a learned linear map into
+    the teacher's space, which is trained and checkpointed and not exported; smaller sizes through the same map, the
+    coordinates left out being zero.
+
     Args:
         shapes: Sizes of the models.
         center: Subtract the teacher's running mean from both first.
@@ -23,11 +27,12 @@ class EmbeddingObjective(Objective):
         matryoshka: Sizes below the whole one at which the student's vectors are to be of use too; ``None`` for none.
 
     Attributes:
-        any_width: Whether student and teacher may differ in width. Then the teacher's vectors stay whole at each size;
-            otherwise they are cut as the student's are.
+        any_width: Whether vectors of any two widths are compared as they are. Then, and behind a map, the teacher's
+            stay whole at each size; otherwise they are cut as the student's are.
+        map: The learned map, ``None`` where none is needed.
 
     Raises:
-        ValueError: When the widths differ and must not, or a size is none.
+        ValueError: When the widths differ and vectors are compared as they are, but centred, or a size is none.
     """
 
     needs = frozenset({"cell"})
@@ -42,9 +47,9 @@ class EmbeddingObjective(Objective):
         matryoshka: Sequence[int] | None = None,
     ):
         super().__init__(shapes=shapes)
-        if center or not self.any_width:
-            same_embedding_width(self.name, shapes)
-        self.center = TeacherCenter(shapes.student_embedding, center_momentum) if center else None
+        self.map = self._map(center)
+        width = shapes.student_embedding if shapes.teacher_embedding is None else shapes.teacher_embedding
+        self.center = TeacherCenter(width, center_momentum) if center else None
         self.sizes = _check_sizes(matryoshka, shapes.student_embedding)
 
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -55,17 +60,40 @@ class EmbeddingObjective(Objective):
         return self.at_each_size(self.compare, *self.embeddings(student, teacher))
 
     def embeddings(self, student: Outputs, teacher: Outputs | None) -> tuple[Tensor, Tensor]:
-        """Cell embeddings of both models, (C, E) each in float32, centred where that is wanted."""
+        """Cell embeddings of both models, (C, E) each in float32, centred where that is wanted.
+
+        Behind a map the student's are (1 + n, C, E): mapped whole, and at each of n smaller sizes.
+        """
         s, t = self.student_output(student, "cell"), self.teacher_output(teacher, "cell")
+        if self.map is not None:
+            width = s.shape[-1]
+            s = torch.stack([F.pad(s[:, :size], (0, width - size)) for size in (width, *self.sizes)])
+            s = self.map(s).float()
         return (s, t) if self.center is None else self.center(s, t)
 
     def at_each_size(self, compare: Callable[[Tensor, Tensor], Tensor], s: Tensor, t: Tensor) -> Tensor:
         """The mean of ``compare`` over the whole vectors and each of ``matryoshka``."""
+        if self.map is not None:
+            return torch.stack([compare(mapped, t) for mapped in s]).mean()
         whole = compare(s, t)
         if not self.sizes:
             return whole
         parts = [compare(s[:, :size], t if self.any_width else t[:, :size]) for size in self.sizes]
         return torch.stack([whole, *parts]).mean()
+
+    def _map(self, center: bool) -> LearnedMap | None:
+        student, teacher = self.shapes.student_embedding, self.shapes.teacher_embedding
+        if teacher is None or student == teacher:
+            return None
+        if not self.any_width:
+            return LearnedMap(student, teacher)
+        if center:
+            raise ValueError(
+                f"center subtracts the teacher's mean from both models, and the cell embeddings have {student} "
+                f"(student) and {teacher} (teacher) coordinates: leave it out, since {self.name} compares each model's "
+                f"cells among themselves, or give the student projection_dim: {teacher}"
+            )
+        return None
 
 
 def similarities(a: Tensor, b: Tensor) -> Tensor:

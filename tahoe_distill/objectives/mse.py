@@ -18,14 +18,14 @@ class MeanSquaredError(EmbeddingObjective):
     ``2 - 2 cos`` (0 … 4) at any width; without it the mean over dimensions, as :func:`torch.nn.functional.mse_loss`.
 
     Args:
-        shapes: Sizes of the models; both cell embeddings must be of one width.
+        shapes: Sizes of the models; where the widths differ, the student's pass through a learned map.
         normalize: Compare L2-normalised vectors (after centring, if any); ``False`` compares raw ones, length included.
         center: Subtract the teacher's running mean from both first; changes nothing unless vectors are normalised.
         center_momentum: Weight of a new batch in that mean; ``None`` for the mean of all cells so far.
         matryoshka: As in :class:`EmbeddingObjective`.
 
     Raises:
-        ValueError: When the widths differ.
+        ValueError: As :class:`EmbeddingObjective`.
     """
 
     name = "mse"

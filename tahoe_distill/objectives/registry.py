@@ -7,8 +7,12 @@ from typing import Any
 from torch import nn
 
 from tahoe_distill.naming import Registry, unknown
-from tahoe_distill.objectives.base import NEEDS, Objective, ObjectiveSet, Shapes
+from tahoe_distill.objectives.base import NEEDS, Objective, Shapes, one_of
 from tahoe_distill.objectives.schedules import Scheduled
+from tahoe_distill.objectives.weighted import ObjectiveSet
+
+# The one key of model.objectives that names no objective, and what it may say.
+_BALANCE, _BALANCES = "balance", ("none", "gradient_norm")
 
 
 def _check_class(cls: type, origin: str) -> str:
@@ -53,7 +57,7 @@ def build_objectives(spec: Mapping, shapes: Shapes) -> ObjectiveSet:
     Args:
         spec: ``model.objectives``: for each objective a weight, or its settings with a ``weight`` (1 by default). A key
             is the objective's name, with ``:anything`` behind it or a ``type:`` beside its settings when one
-            objective is used twice.
+            objective is used twice. ``balance: gradient_norm`` makes the weights shares of the gradient.
         shapes: Sizes of the two models.
 
     Returns:
@@ -68,20 +72,22 @@ def build_objectives(spec: Mapping, shapes: Shapes) -> ObjectiveSet:
         >>> sorted(build_objectives({"cosine": 1.0, "mse": {"weight": 0.5, "normalize": True}}, shapes).objectives)
         ['cosine', 'mse']
     """
-    if not isinstance(spec, Mapping) or not spec:
+    if not isinstance(spec, Mapping) or not set(spec) - {_BALANCE}:
         raise ValueError(
             f"model.objectives must name at least one objective, such as {{cosine: 1.0}}; found {spec!r}. "
             f"Known: {', '.join(objective_names())}"
         )
     objectives, weights = {}, {}
-    for key, entry in spec.items():
+    balance = one_of(spec.get(_BALANCE, "none"), _BALANCES, f"model.objectives.{_BALANCE}") != "none"
+    named = {key: entry for key, entry in spec.items() if key != _BALANCE}
+    for key, entry in named.items():
         try:
             objectives[key], weights[key] = _build_one(key, entry, shapes)
         except ValueError as error:
             raise ValueError(f"model.objectives.{key}: {error}") from error
     if all(weight.schedule.is_always(0.0) for weight in weights.values()):
         raise ValueError(f"all weights of model.objectives are zero ({', '.join(weights)}): nothing would be learned")
-    return ObjectiveSet(objectives, weights)
+    return ObjectiveSet(objectives, weights, balance=balance)
 
 
 def _build_one(key: object, entry: Any, shapes: Shapes) -> tuple[Objective, Scheduled]:

@@ -81,12 +81,16 @@ class Schedule:
         """The value at ``progress``, the part of the run that is done: 0 … 1, clipped."""
         if math.isnan(progress):
             raise ValueError("the progress of the run is NaN; expected a number in 0 … 1")
-        fraction = min(max(float(progress), 0.0), 1.0)
         if self.stages is not None:
-            # The small number keeps a boundary such as 0.29 * 100 = 28.999… in the stage it opens.
-            stage = min(int(fraction * self.stages + 1e-9), self.stages - 1)
-            fraction = stage / max(self.stages - 1, 1)
-        return self._at(fraction)
+            return self._at(self.stage(progress) / max(self.stages - 1, 1))
+        return self._at(_clipped(progress))
+
+    def stage(self, progress: float) -> int:
+        """Which of the stages ``progress`` lies in, the first being 0; always 0 without stages."""
+        if self.stages is None:
+            return 0
+        # The small number keeps a boundary such as 0.29 * 100 = 28.999… in the stage it opens.
+        return min(int(_clipped(progress) * self.stages + 1e-9), self.stages - 1)
 
     def _at(self, fraction: float) -> float:
         # The ends are returned as written: rounding would miss them by an ulp.
@@ -101,6 +105,10 @@ class Schedule:
     def is_always(self, value: float) -> bool:
         """Whether the schedule never leaves ``value``."""
         return self.bounds() == (value, value)
+
+
+def _clipped(progress: float) -> float:
+    return min(max(float(progress), 0.0), 1.0)
 
 
 def stage_table(schedule: Schedule) -> tuple[float, ...]:

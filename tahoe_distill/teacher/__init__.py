@@ -1,5 +1,5 @@
 """The teacher: a released Tahoe-x1, loaded strictly and frozen."""
 
-from tahoe_distill.teacher.load import Teacher, load_teacher
+from tahoe_distill.teacher.load import Teacher, check_agreement, load_teacher
 
-__all__ = ["Teacher", "load_teacher"]
+__all__ = ["Teacher", "check_agreement", "load_teacher"]

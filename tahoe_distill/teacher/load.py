@@ -16,6 +16,12 @@ from tahoe_distill.teacher.sources import Source, read_source
 
 log = logging.getLogger(__name__)
 
+# A teacher's vectors of a cell and of a sample of its genes agree far better; another model's have no direction in
+# common.
+_LEAST_COSINE = 0.9
+# How far the mean lengths may differ, as a share.
+_LENGTHS = 0.2
+
 
 @dataclass
 class Teacher:
@@ -127,4 +133,38 @@ def _check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], 
         raise ValueError(
             f"{place}: the weights do not fit the settings beside them: {'; '.join(problems)}. "
             "Take weights and settings from one release, or download both again"
+        )
+
+
+def check_agreement(vectors: Tensor, given: Tensor, where: str) -> None:
+    """Refuse vectors that a teacher cannot have given.
+
+    Args:
+        vectors: (C, e) what the teacher gives to some cells.
+        given: (C, e) what is said to be its vectors of these.
+        where: What was given, for messages.
+
+    Raises:
+        ValueError: When the widths differ, the mean cosine of the two is below 0.9, or their lengths are others, as
+            those of vectors that were normalised.
+    """
+    if vectors.shape != given.shape:
+        raise ValueError(
+            f"{where} have {given.shape[-1]} coordinates, the teacher's {vectors.shape[-1]}: name the teacher that "
+            "gave them, or leave it out"
+        )
+    vectors, given = vectors.float(), given.float().to(vectors.device)
+    cosine = torch.nn.functional.cosine_similarity(vectors, given).mean().item()
+    # Not a number is no agreement either.
+    if not cosine >= _LEAST_COSINE:
+        raise ValueError(
+            f"{where} are not what this teacher gives to the same cells (mean cosine {cosine:.3f}, expected "
+            f"{_LEAST_COSINE} or more): name the teacher that gave them, or leave it out"
+        )
+    lengths = vectors.norm(dim=-1).mean().item(), given.norm(dim=-1).mean().item()
+    if not 1 - _LENGTHS < lengths[1] / lengths[0] < 1 + _LENGTHS:
+        raise ValueError(
+            f"{where} have a mean length of {lengths[1]:.3g}, the teacher's of the same cells one of {lengths[0]:.3g}: "
+            "embed the cells again at their own length (embed with normalize=False, or --no-normalize), or leave the "
+            "vectors out"
         )

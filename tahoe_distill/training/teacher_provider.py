@@ -8,20 +8,21 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from tahoe_distill.cache.collator import CachedCollator
-from tahoe_distill.cache.read import cached_teacher
+from tahoe_distill.cache.read import cached_teacher, holds_vectors
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import ObjectiveSet, Outputs
-from tahoe_distill.teacher import load_teacher
+from tahoe_distill.teacher import Teacher, load_teacher
 from tahoe_distill.teacher.sources import fetch_source, read_vocab
 from tahoe_distill.training.forward import LiveTeacher
+from tahoe_distill.training.prepared_teacher import PreparedTeacher
 from tahoe_distill.training.rank_zero import on_each_node
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What says which teacher it is, and where fetched ones are kept.
 _SOURCE_KEYS = ("source", "size", "revision", "cache_dir")
-_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache"}
+_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache", "shard"}
 
 
 @runtime_checkable
@@ -99,8 +100,9 @@ def teacher_provider(spec: str | Mapping[str, Any] | TeacherProvider | None) -> 
 
     Args:
         spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
-            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; a provider, which is
-            handed back; or ``None``.
+            ``bfloat16`` or ``float16``), ``shard``, to share its weights out over the processes of a node, and
+            ``cache``, a folder to read the outputs from instead; a provider, which is handed back; or ``None``. Beside
+            shards with embeddings from ``obsm`` as ``cache``, a ``source`` is run for augmented cells.
 
     Returns:
         The teacher's provider, ``None`` without one.
@@ -114,10 +116,17 @@ def teacher_provider(spec: str | Mapping[str, Any] | TeacherProvider | None) -> 
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
     check_keys(arguments, _KEYS, "model.teacher")
     cache = arguments.pop("cache", None)
-    return _live(arguments) if cache is None else cached_teacher(cache, arguments)
+    shard = bool(arguments.pop("shard", False))
+    if cache is not None and shard:
+        raise ValueError("model.teacher.shard shares out a live teacher, and cache needs none: remove one of the two")
+    if cache is None:
+        return LiveTeacher(_loaded(arguments), shard=shard)
+    if arguments.get("source") and holds_vectors(cache):
+        return PreparedTeacher(_loaded(arguments), cached_teacher(cache, {}))
+    return cached_teacher(cache, arguments)
 
 
-def _live(arguments: dict[str, Any]) -> LiveTeacher:
+def _loaded(arguments: dict[str, Any]) -> Teacher:
     dtype = arguments.pop("dtype", "float32")
     if dtype not in _DTYPES:
         raise ValueError(f"model.teacher.dtype must be one of {', '.join(_DTYPES)}; found {dtype!r}")
@@ -126,7 +135,7 @@ def _live(arguments: dict[str, Any]) -> LiveTeacher:
     teacher = load_teacher(place, size, **rest)
     teacher.source = str(arguments["source"])
     teacher.model.to(_DTYPES[dtype])
-    return LiveTeacher(teacher)
+    return teacher
 
 
 def teacher_vocab(spec: Mapping[str, Any]) -> GeneVocab:

@@ -6,7 +6,7 @@ import pytest
 
 from tahoe_distill.cli import doctor
 from tahoe_distill.cli import main as cli_main
-from tahoe_distill.cli.main import COMMANDS, main
+from tahoe_distill.cli.main import COMMANDS, GROUPS, main
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -27,10 +27,13 @@ def test_a_missing_file_ends_in_one_line_and_exit_code_1(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_subcommand_is_an_error(capsys):
+def test_no_subcommand_shows_all_of_them_by_who_needs_them(capsys):
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert all(f"\n  {name} " in told for name in COMMANDS) and all(f"\n{title}:\n" in told for title in GROUPS)
     with pytest.raises(SystemExit) as stop:
-        main([])
-    assert stop.value.code == 2
+        main(["--help"])
+    assert stop.value.code == 0 and told.strip() in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["build_parser", "run"])

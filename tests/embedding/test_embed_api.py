@@ -4,6 +4,7 @@ import inspect
 import logging
 
 import anndata
+import anndata.experimental
 import numpy as np
 import pytest
 import torch
@@ -245,6 +246,24 @@ def test_backed_cells_are_embedded(adata, pair, reference, tmp_path):
     np.testing.assert_allclose(backed.obsm["X_tx1"], reference, atol=1e-6)
     with pytest.raises(ValueError, match="backed"):
         embed(backed, pair, copy=True)
+
+
+def test_lazily_opened_cells_are_embedded(adata, pair, reference, tmp_path):
+    read_lazy = getattr(anndata.experimental, "read_lazy", None) or pytest.skip("anndata reads lazily from 0.12 on")
+    pytest.importorskip("xarray", reason="anndata opens files lazily with xarray")
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    lazy = read_lazy(tmp_path / "cells.h5ad")
+    embed(lazy, pair)
+    np.testing.assert_allclose(lazy.obsm["X_tx1"], reference, atol=1e-6)
+
+
+def test_the_rna_of_several_modalities_is_embedded(adata, pair, reference):
+    mudata = pytest.importorskip("mudata", reason="needs the package mudata")
+    several = mudata.MuData({"rna": adata, "prot": anndata.AnnData(np.ones((adata.n_obs, 2)), obs=adata.obs[[]])})
+    embed(several, pair)
+    np.testing.assert_allclose(several["rna"].obsm["X_tx1"], reference, atol=1e-6)
+    with pytest.raises(ValueError, match="a modality 'rna', found 'prot'; pass one of them"):
+        embed(mudata.MuData({"prot": several["prot"]}), pair)
 
 
 def test_factorised_gene_table(adata, tmp_path):

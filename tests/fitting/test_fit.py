@@ -13,12 +13,16 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 import tahoe_distill
+from tahoe_distill import embed
 from tahoe_distill.cells import open_cells
+from tahoe_distill.embedding import calibration, confidence
 from tahoe_distill.evaluation.baselines import PENALTIES
+from tahoe_distill.fitting import labelled
 from tahoe_distill.fitting import refine as refining
 from tahoe_distill.fitting.cells import count_cells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors
 from tahoe_distill.fitting.fit import fit_student
+from tahoe_distill.fitting.folder import write_fitted
 from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.fitting.targets import Given
 from tahoe_distill.hub.card import card_of_folder
@@ -58,6 +62,15 @@ def test_refining_lowers_the_loss_and_leaves_random_numbers_alone(counted, teach
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
     assert fitted.metrics["eval/centered_cosine"] > fitted.metrics["closed_form/centered_cosine"]
     assert not fitted.model.training
+
+
+def test_a_student_of_two_dimensions_learns_through_a_map(given):
+    student = {**STUDENT, "projection_dim": 2}
+    fitted = fit_student(*given, student, settings=replace(QUICK, steps=60))
+    assert fitted.model.config.embedding_size == 2
+    # Two principal components of six coordinates tell the kinds before any training.
+    assert 0.7 < fitted.metrics["closed_form/knn_overlap"] <= fitted.metrics["eval/knn_overlap"]
+    assert "eval/centered_cosine" not in fitted.metrics
 
 
 def test_the_same_seed_gives_the_same_student(counted, teacher):
@@ -132,10 +145,43 @@ def test_what_cannot_be_fitted_is_refused(given, options, message):
         fit_student(*given, **{"student": STUDENT, "settings": QUICK, **options})
 
 
-def test_one_source_of_vectors_is_needed(fit_cells):
-    for options in ({}, {"teacher": "tx1-nano", "teacher_key": "X_kind"}):
-        with pytest.raises(ValueError, match="expected one of a teacher"):
-            tahoe_distill.distill(fit_cells, **options)
+def test_a_source_of_vectors_is_needed_and_no_two(fit_cells):
+    with pytest.raises(ValueError, match="expected a teacher, its vectors .* found none"):
+        tahoe_distill.distill(fit_cells)
+    with pytest.raises(ValueError, match="expected one source of vectors, found .*--teacher-key X_kind"):
+        tahoe_distill.distill(fit_cells, vectors=np.zeros((140, 6)), teacher_key="X_kind")
+
+
+def test_a_teacher_beside_its_vectors_labels_no_more_than_the_views(fit_cells, teacher, monkeypatch):
+    adata = fit_cells.copy()
+    tahoe_distill.embed(adata, (teacher.model, teacher.processor), key_added="X_own", normalize=False)
+    settings = replace(QUICK, steps=0, views=3)
+    expected = tahoe_distill.distill(adata, teacher, STUDENT, settings=settings, progress=False)
+    counts = []
+    original = labelled.label
+    monkeypatch.setattr(
+        labelled,
+        "label",
+        lambda teacher, cells, count, *, bar: counts.append(count) or original(teacher, cells, count, bar=bar),
+    )
+    found = tahoe_distill.distill(adata, teacher, STUDENT, teacher_key="X_own", settings=settings, progress=False)
+    # 126 cells are learned from and 14, or 20 at least, held out: 32 to compare, and two made-up views of 120.
+    assert counts == [32, 240]
+    assert found.metrics == pytest.approx(expected.metrics, abs=1e-3)
+    assert found.record["fit"]["known"] == "obsm['X_own']"
+
+
+def test_vectors_of_another_model_are_refused_beside_a_teacher(fit_cells, teacher):
+    other = np.random.default_rng(0).normal(size=(140, 16))
+    with pytest.raises(ValueError, match="not what this teacher gives to the same cells .mean cosine"):
+        tahoe_distill.distill(fit_cells, teacher, STUDENT, vectors=other, settings=QUICK, progress=False)
+    adata = tahoe_distill.embed(fit_cells, (teacher.model, teacher.processor), copy=True)
+    with pytest.raises(ValueError, match="have a mean length of 1, .*embed with normalize=False"):
+        tahoe_distill.distill(adata, teacher, STUDENT, teacher_key="X_tx1", settings=QUICK, progress=False)
+    with pytest.raises(ValueError, match="have 5 coordinates, the teacher's 16"):
+        tahoe_distill.distill(fit_cells, teacher, STUDENT, vectors=other[:, :5], settings=QUICK, progress=False)
+    with pytest.raises(ValueError, match="prepare shards with them"):
+        tahoe_distill.distill(fit_cells, teacher, "tiny", vectors=other, out="student", settings=QUICK)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": -1}, {"lr": 0.0}, {"batch_size": 1}, {"device": "tpu"}, {"context": 0}])
@@ -156,3 +202,23 @@ def test_logarithms_are_fitted_without_views(fit_cells):
     settings = replace(QUICK, views=None)
     fitted = tahoe_distill.distill(logged, student=STUDENT, teacher_key="X_kind", settings=settings, progress=False)
     assert fitted.record["fit"]["views"] == 1
+
+
+def test_a_fit_tells_how_far_to_trust_its_vectors(fit_cells, given, tmp_path, monkeypatch):
+    few = fit_student(*given, STUDENT, settings=replace(QUICK, steps=0))
+    assert few.confidence is None
+    monkeypatch.setattr(calibration, "MIN_CELLS", 10)
+    monkeypatch.setattr(confidence, "MIN_CELLS", 10)
+    fitted = fit_student(*given, STUDENT, settings=replace(QUICK, steps=0, held_out=0.3))
+    found = fitted.confidence
+    assert found.cells == 42 and found.hidden == calibration.HIDDEN
+    # Of the whole cells it is what the fit itself has measured, around their own mean.
+    held_out = split(140, 0.3, QUICK.seed)[1]
+    teacher = given[1].vectors[held_out]
+    mine = embed(fit_cells[held_out], fitted, copy=True, normalize=False).obsm["X_tx1"]
+    a, b = (x - teacher.mean(axis=0) for x in (mine, teacher))
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert found.closeness[0] == pytest.approx(cosines.mean(), abs=1e-4)
+    assert found.closeness[-1] < found.closeness[0]
+    written = write_fitted(fitted, tmp_path / "student").folder
+    assert {"tx1_fidelity", "tx1_fidelity_low"} <= set(embed(fit_cells, written, copy=True, confidence=True).obs)

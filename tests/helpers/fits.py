@@ -11,10 +11,10 @@ def fit(model, batches, *callbacks, **settings):
 
     The callback that every run needs is there; ``settings`` go to the trainer.
     """
+    settings.setdefault("max_duration", f"{len(batches)}ba")
     trainer = Trainer(
         model=model,
         train_dataloader=DataLoader(batches, batch_size=None),
-        max_duration=f"{len(batches)}ba",
         callbacks=[DistillationCallback({}), *callbacks],
         device="cpu",
         device_train_microbatch_size=4,

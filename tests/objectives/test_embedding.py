@@ -138,9 +138,51 @@ def test_sizes_that_are_none_are_refused(sizes, one):
         one({"cosine": {"matryoshka": sizes}})
 
 
-@pytest.mark.parametrize(
-    "spec", [{"contrastive": {}}, {"similarity_mse": {"center": True}}, {"rank": {"center": True}}]
-)
-def test_widths_must_agree_where_coordinates_are_compared(spec, one):
-    with pytest.raises(ValueError, match="compares cell embeddings of one width, found 3"):
+@pytest.mark.parametrize("spec", [{"similarity_mse": {"center": True}}, {"rank": {"center": True}}])
+def test_centring_needs_one_width_where_there_is_no_map(spec, one):
+    with pytest.raises(ValueError, match=r"have 3 \(student\) and 5 \(teacher\) coordinates: leave it out"):
         one(spec, **OTHER)
+
+
+NARROW = {"cosine": {"center": True}, "mse": {"normalize": False}, "contrastive": {"tau": 0.2}}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrower_student_is_compared_behind_its_map(name, one, make_outputs):
+    student, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 5)
+    narrow, same = (
+        one({name: NARROW[name]}, **OTHER),
+        one({name: NARROW[name]}, student_embedding=5, teacher_embedding=5),
+    )
+    term = narrow(make_outputs(4, cell=student), make_outputs(4, cell=teacher), {})
+    mapped = student @ narrow.map.weight.T + narrow.map.bias
+    torch.testing.assert_close(term, same(make_outputs(4, cell=mapped), make_outputs(4, cell=teacher), {}))
+    term.backward()
+    assert all(p.grad.abs().sum() > 0 for p in (student, narrow.map.weight, narrow.map.bias))
+
+
+def test_a_map_can_reach_what_no_narrower_vector_is(one, make_outputs):
+    # The teacher's cells lie in a plane of its five dimensions, so three coordinates can say all of them.
+    objective = one({"mse": {"normalize": False}}, **OTHER)
+    own = torch.randn(16, 3)
+    given = make_outputs(16, cell=own), make_outputs(16, cell=own @ torch.randn(3, 5) + 1), {}
+    optimizer = torch.optim.LBFGS(objective.parameters(), max_iter=100)
+    optimizer.step(lambda: (optimizer.zero_grad(), (loss := objective(*given)).backward(), loss)[-1])
+    assert objective(*given).item() < 1e-6
+
+
+def test_nested_sizes_go_through_one_map(one, make_outputs):
+    objective = one({"mse": {"normalize": False, "matryoshka": [1]}}, **OTHER)
+    student, teacher = torch.randn(4, 3), torch.randn(4, 5)
+    found = objective(make_outputs(4, cell=student), make_outputs(4, cell=teacher), {}).item()
+    weight, bias = objective.map.weight, objective.map.bias
+    parts = (student @ weight.T + bias, student[:, :1] @ weight[:, :1].T + bias)
+    assert found == pytest.approx(sum((part - teacher).square().mean().item() for part in parts) / 2, abs=1e-6)
+
+
+def test_a_centre_behind_a_map_counts_each_cell_once(one, make_outputs):
+    objective = one({"cosine": {"center": True, "matryoshka": [1, 2]}}, **OTHER)
+    teacher = torch.randn(4, 5)
+    objective(make_outputs(4, cell=torch.randn(4, 3)), make_outputs(4, cell=teacher), {})
+    assert objective.center.count == 4
+    torch.testing.assert_close(objective.center.mean, teacher.mean(dim=0))

@@ -19,6 +19,7 @@ SPECS = {
     "relational": {"tau": 0.5, "teacher_tau": 0.2},
     "cosine:nested": {"center": True, "matryoshka": [2, 4]},
     "relational:nested": {"tau": 0.5, "matryoshka": [3]},
+    "relational:standardized": {"tau": 2.0, "standardize": True},
     "similarity_mse": {"matryoshka": [4]},
     "rank": {"margin": 0.3, "triples": 64},
     "contrastive": {"tau": 0.5, "center": True},

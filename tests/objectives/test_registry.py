@@ -147,9 +147,10 @@ def test_a_missing_teacher_is_refused(spec, make_shapes):
 
 
 @pytest.mark.parametrize("name", ["cosine", "mse"])
-def test_different_embedding_widths_are_refused(name, make_shapes):
-    with pytest.raises(ValueError, match="projection_dim: 5"):
-        build_objectives({name: 1}, make_shapes(teacher_embedding=5))
+def test_different_embedding_widths_get_a_learned_map(name, make_shapes):
+    state = build_objectives({name: 1}, make_shapes(teacher_embedding=5)).state_dict()
+    assert state[f"objectives.{name}.map.weight"].shape == (5, 2)
+    assert not build_objectives({name: 1}, make_shapes()).state_dict()
 
 
 def test_a_term_must_be_a_scalar(shapes, make_outputs, clean_registry):

@@ -10,9 +10,10 @@ from tahoe_distill.objectives.centering import TeacherCenter
 from tests.helpers.two_processes import in_two_processes
 
 SHAPES = Shapes(
-    student_width=3, student_embedding=4, student_layers=1, teacher_width=5, teacher_embedding=4, teacher_layers=2
+    student_width=3, student_embedding=2, student_layers=1, teacher_width=5, teacher_embedding=4, teacher_layers=2
 )
 SPEC = {
+    "mse": {"normalize": False},
     "gene": 1.0,
     "hidden": {"layer_map": [[0, 0], [1, 2]], "weight": 0.5},
     "classification": {"column": "drug", "num_classes": 3},
@@ -30,14 +31,14 @@ def views(seed):
     """Two cells' outputs of student and teacher, and their labels."""
     generator = torch.Generator().manual_seed(seed)
 
-    def outputs(width, layers):
+    def outputs(width, layers, embedding):
         genes = torch.randn(2, 3, width, generator=generator)
         hidden = tuple(torch.randn(2, 3, width, generator=generator) for _ in range(layers + 1))
-        cell = torch.randn(2, 4, generator=generator)
+        cell = torch.randn(2, embedding, generator=generator)
         gene_ids = torch.arange(3).expand(2, 3)
         return Outputs(cell=cell, genes=genes, hidden=hidden, gene_ids=gene_ids, seen=torch.ones(2, 3).bool())
 
-    return outputs(3, 1), outputs(5, 2), {"drug": torch.tensor([seed, 2])}
+    return outputs(3, 1, 2), outputs(5, 2, 4), {"drug": torch.tensor([seed, 2])}
 
 
 def gradients(objectives, rank):

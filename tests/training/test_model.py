@@ -100,6 +100,18 @@ def test_spaces_of_different_widths_share_neighbours_only(small_teacher, student
     assert set(metrics) == {"loss", "relational_loss", "knn_overlap"}
 
 
+def test_five_dimensions_are_trained_by_a_learned_map(small_teacher, student_spec, batch):
+    objectives = {"cosine": {"center": True}, "mse": 1.0}
+    model = TahoeDistillModel({**student_spec, "projection_dim": 5}, str(small_teacher), objectives)
+    outputs, metrics = evaluated(model, batch)
+    assert outputs["student"].cell.shape == (4, 5)
+    assert set(metrics) == {"loss", "cosine_loss", "mse_loss", "knn_overlap"}
+    model.train().loss(model(batch), batch)["total"].backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert model.objectives.objectives["cosine"].map.weight.shape == (16, 5)
+    assert not any("map" in name for name in model.student.state_dict())
+
+
 @pytest.mark.parametrize("heads", [["expression"], ["mvc"], ["mvc", "expression"]], ids=str)
 def test_predictions_are_measured_at_the_masked_genes_the_student_sees(vocab_path, student_spec, batch, heads):
     objectives = {"expression": {"alpha": 0.0, "heads": heads}}

@@ -9,25 +9,14 @@ from tests.helpers import REPOSITORY
 from tests.helpers.in_process import train_yaml
 
 RECIPES = sorted((REPOSITORY / "configs/recipes").glob("*.yaml"))
-LAYERS = {
-    "curriculum": [
-        "model.objectives.hidden:coarse.layer_map=[[1,1]]",
-        "model.objectives.hidden:fine.layer_map=[[2,2]]",
-    ]
-}
+LAYERS = {"curriculum": ["model.objectives.hidden.layer_map=[[1,2]]"]}
 SIZES = "hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2"
 STATIC = "{hidden_size: 8, intermediate_size: 8, set_pair_rank: 4}"
 STUDENTS = {"fast": f"{{{SIZES}, context_length: 12}}", "static": STATIC}
 # A student without attention reads as many genes as there are.
 CONTEXTS = {"fast": 12, "static": 43}
 
-AT_START_AND_HALF = {
-    "tau/relational": [4.0, 2.25],
-    "weight/cosine": [1.0, 0.75],
-    "weight/hidden:coarse": [1.0, 0.5],
-    "weight/hidden:fine": [0.0, 0.25],
-    "weight/gene": [0.0, 0.25],
-}
+AT_START_AND_HALF = {"tau/relational": [4.0, 4 * 40**-0.5], "weight/hidden": [3.0, 1.5], "weight/cosine": [1.0, 1.0]}
 
 
 @pytest.fixture
@@ -62,7 +51,9 @@ def test_a_preset_runs(path, overrides, tmp_path):
     trainer = train_yaml(path, *overrides, *own)
     assert trainer.state.timestamp.batch == 2
     folders = {folder.name for folder in (tmp_path / "run").iterdir()}
-    assert folders == {"hf", "hf-best", "checkpoints"}
+    # The first of two batches ends two of five stages.
+    stages = {"hf-ba1"} if path.stem == "curriculum" else set()
+    assert folders == {"hf", "hf-best", "checkpoints"} | stages
     objectives = json.loads((tmp_path / "run/hf/training_hyperparameters.json").read_text())["model"]["objectives"]
     logged = trainer.logger.destinations[0].data
     assert {f"loss/train/{name}" for name in objectives} <= set(logged)
@@ -74,4 +65,4 @@ def test_the_curriculum_moves_from_coarse_to_fine(overrides):
     trainer = train_yaml(path, *overrides, f"model.student={{{SIZES}}}", *LAYERS["curriculum"])
     logged = trainer.logger.destinations[0].data
     scheduled = {name: [value for _, value in logged[f"schedule/{name}"]] for name in AT_START_AND_HALF}
-    assert scheduled == AT_START_AND_HALF
+    assert scheduled == {name: pytest.approx(values) for name, values in AT_START_AND_HALF.items()}

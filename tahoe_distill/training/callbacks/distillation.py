@@ -3,7 +3,9 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +17,18 @@ from llmfoundry.interfaces import CallbackWithConfig
 from tahoe_distill.settings import plain
 from tahoe_distill.training.batch_check import check_loaders
 from tahoe_distill.training.callbacks.early_stopping import StoppingMemory
+from tahoe_distill.training.callbacks.eval_metrics import read_metrics
 from tahoe_distill.training.callbacks.parameter_groups import group_parameters
 from tahoe_distill.training.callbacks.run_report import RunReport
+from tahoe_distill.training.callbacks.stages import StageCheckpoints
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
 from tahoe_distill.training.resume.configuration import differences, require_same_run
 from tahoe_distill.training.resume.interruption import Interruption, checkpoint_savers
-from tahoe_distill.training.resume.preflight import checkpoint_to_resume
+from tahoe_distill.training.resume.kept_remotely import SentCheckpoints
+from tahoe_distill.training.resume.preflight import SaveSettings, checkpoint_to_resume
+from tahoe_distill.training.sharding import average_gradients, use_replicas
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +43,8 @@ class DistillationCallback(CallbackWithConfig):
     Composer restores random states only between epochs, so a run resumed within one would draw other dropout masks.
     Seeding each batch from the run's seed, the batch's number and the rank makes a resumed run the same run.
 
+    At the end of each stage of a schedule a checkpoint is written, which stays.
+
     A run that is told to end (SIGTERM, SIGUSR1) writes a checkpoint first. One that carries on from a checkpoint is
     held to the student, the objectives and the data that it was written with.
 
@@ -44,15 +52,27 @@ class DistillationCallback(CallbackWithConfig):
         train_config: The run's configuration, handed in by llm-foundry and kept in its checkpoints.
         log_schedules: Log the scheduled values of each batch under ``schedule/``.
         resume_anyway: Settings, or beginnings of their names, that may differ from those of the checkpoint.
+        evaluations: A file that gets a line of JSON after each evaluation, ``{"batch": …, "metrics": {name: value}}``,
+            for programs that follow the run. One that resumes repeats those after its checkpoint.
+        checkpoint_store: Folder of an object store that each checkpoint is sent to; ``scripts/distill.py`` sets it
+            where ``save_folder`` is one.
     """
 
     def __init__(
-        self, train_config: Mapping[str, Any], *, log_schedules: bool = True, resume_anyway: Sequence[str] = ()
+        self,
+        train_config: Mapping[str, Any],
+        *,
+        log_schedules: bool = True,
+        resume_anyway: Sequence[str] = (),
+        evaluations: str | os.PathLike[str] | None = None,
+        checkpoint_store: str | None = None,
     ):
         self.config = plain(train_config)
         self.resume_anyway = list(resume_anyway)
         self.log_schedules = log_schedules
-        self.interruption = Interruption()
+        self.evaluations = evaluations
+        self.checkpoint_store = checkpoint_store
+        self.interruption = Interruption(checkpoint_store)
         self.report = RunReport()
         self.checked_gradients = False
         # Made at INIT, when the other callbacks are there.
@@ -66,6 +86,7 @@ class DistillationCallback(CallbackWithConfig):
             self._start_batch(state, logger)
         elif event == Event.INIT:
             self._prepare(state)
+            use_replicas(state, (self.config.get("fsdp_config") or {}).get("data_parallel_replicate_degree"))
             if self.config.get("loggers"):
                 logger.log_hyperparameters(self.config)
         elif event == Event.AFTER_LOAD:
@@ -74,12 +95,15 @@ class DistillationCallback(CallbackWithConfig):
             _check_loaders(state)
             self.stopping.start(state)
             self.shape.start(state)
+            average_gradients(state.model)
             self.report.start(state, self.config)
             self.interruption.watch()
         elif event == Event.BATCH_END:
             self.report.batch(state)
         elif event == Event.EVAL_AFTER_ALL:
             self.report.evaluation(state)
+            if self.evaluations is not None and dist.get_global_rank() == 0:
+                _append(self.evaluations, {"batch": state.timestamp.batch.value, "metrics": read_metrics(state)})
         elif event == Event.FIT_END:
             self.interruption.unwatch()
             self.report.end()
@@ -108,9 +132,16 @@ class DistillationCallback(CallbackWithConfig):
         # Before Composer makes the schedulers, which count the groups, and before it shards the model.
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
+        latest = SaveSettings.from_config(self.config, dist.get_world_size()).latest
+        sent = SentCheckpoints(self.checkpoint_store, latest) if self.checkpoint_store else None
         for saver in checkpoint_savers(state):
+            stages = StageCheckpoints(saver)
             saver.saved_checkpoints = SyncedPaths(
-                saver.saved_checkpoints, sharded=lambda: state.fsdp_sharded_state_dict_enabled, wait=dist.barrier
+                saver.saved_checkpoints,
+                sharded=lambda: state.fsdp_sharded_state_dict_enabled,
+                wait=dist.barrier,
+                kept=stages.is_kept,
+                send=sent.send if sent else None,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")
@@ -174,6 +205,13 @@ class BatchShape:
     def restore(self, record: Mapping[str, Any]) -> None:
         """Numbers of the run that wrote the checkpoint."""
         self.before = record
+
+
+def _append(path: str | os.PathLike[str], line: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file, whole and at once."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from typing import Any
 
 from composer.core import State
 
-from tahoe_distill.evaluation import EVALUATORS
-from tahoe_distill.metrics import direction, is_better
+from tahoe_distill.evaluation import metric_direction
+from tahoe_distill.metrics import is_better
 from tahoe_distill.naming import check_keys, unknown
 
 log = logging.getLogger(__name__)
@@ -43,14 +43,6 @@ def require_metric(state: State, name: str, where: str) -> None:
         raise ValueError(f"{where}: {unknown('evaluation metric', name, known)}")
 
 
-def _direction(metric: str, mode: str | None) -> str:
-    """As :func:`tahoe_distill.metrics.direction`; ``cells/fidelity/…`` are the numbers of an evaluator."""
-    evaluator = metric.split("/")[1] if metric.count("/") == 2 else None
-    if mode is None and evaluator in EVALUATORS.names():
-        return "max" if EVALUATORS.find(evaluator)().is_higher_better(metric.rpartition("/")[2]) else "min"
-    return direction(metric, mode, where=_WHERE)
-
-
 class BestSoFar:
     """Best value of one evaluation metric, and the batch it was reached at: when a student is worth keeping.
 
@@ -64,7 +56,7 @@ class BestSoFar:
 
     def __init__(self, metric: str, mode: str | None = None):
         self.metric = metric
-        self.mode = _direction(metric, mode)
+        self.mode = metric_direction(metric, mode, where=_WHERE)
         self.value: float | None = None
         self.batch: int | None = None
 

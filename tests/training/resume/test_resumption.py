@@ -21,12 +21,15 @@ BATCHES = 14  # Of 8 cells; 6 make an epoch.
 def config(run_config, tmp_path):
     """A run with all that has state or draws random numbers, its files in the folder that it runs in."""
     student = {**run_config["model"]["student"], "hidden_dropout": 0.1, "value_dropout": 0.1}
+    # Narrower than its teacher, so that the objectives on cell embeddings have a learned map.
+    student["projection_dim"] = 5
     schedule = {"schedule": "exponential", "start": 4.0, "end": 0.5, "stages": 5}
     objectives = {
         "cosine": {"weight": {"schedule": "linear", "start": 1.0, "end": 0.2}, "center": True},
         "relational": {"tau": schedule},
         "hidden": {"layer_map": [[1, 2]]},
         "expression": {"alpha": 0.5},
+        "balance": "gradient_norm",
     }
     collator = {"do_mlm": True, "mlm_probability": 0.3, "max_length": 24}
     return {
