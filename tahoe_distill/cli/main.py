@@ -13,13 +13,15 @@ from tahoe_distill.errors import is_spoken, paragraph, rest
 # `add_arguments(parser)` and `run(args)`; its docstring is the description.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "with a student and cells": {
-        "embed": ("embed", "embed one file, or an atlas of many, with a student or teacher"),
+        "embed": ("embed", "embed an h5ad with a student or teacher"),
+        "annotate": ("annotate", "label the cells of a file, with calibrated probabilities"),
         "doctor": ("doctor", "tell what embedding a file will do, before it does"),
         "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     },
     "for a student of your own, on this machine": {
         "fit": ("fit", "fit a student without attention on this machine, without Composer"),
         "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
+        "probe": ("probe", "fit a classifier of labelled cells on a model's vectors"),
     },
     "around a training run": {
         "prepare": ("prepare", "write MDS shards from h5ad files"),

@@ -27,6 +27,7 @@ from tahoe_distill.hub.folder import (
 )
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
+from tahoe_distill.probes import PROBE_FILE
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
@@ -54,7 +55,7 @@ adata.obsm["X_tx1"] = model.embed(processor, adata)
 found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
 `model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
 --out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
-
+{labels}
 ## Metrics
 
 {metrics}
@@ -105,6 +106,22 @@ Each version that was published is a commit of the repository, with its metrics 
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
 
+_LABELS = """
+## Labels
+
+It says which of {count} labels a cell is, too ({names}):
+
+```python
+from transformers import AutoModelForSequenceClassification
+
+classifier = AutoModelForSequenceClassification.from_pretrained("{name}", trust_remote_code=True)
+labels, probabilities = classifier.predict(processor, adata)
+```
+
+Whole files: `tahoe-distill annotate --model {name} --adata in.h5ad --out out.h5ad`. {how} It knows these labels and no
+others: a cell of another kind gets one of them.
+"""
+
 _CITATION = """```bibtex
 @misc{tahoe2025tahoex1,
   author = {{Tahoe Therapeutics}},
@@ -150,6 +167,7 @@ def card_of_folder(
         training=read_record(folder, TRAINING_FILE) if (Path(folder) / TRAINING_FILE).is_file() else None,
         evaluation=read_evaluation(folder),
         figures=figures_of(folder),
+        probe=read_record(folder, PROBE_FILE) if (Path(folder) / PROBE_FILE).is_file() else None,
     )
 
 
@@ -164,6 +182,7 @@ def write_card(
     training: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
     figures: Sequence[str] = (),
+    probe: Mapping[str, Any] | None = None,
 ) -> str:
     """The card's text.
 
@@ -177,6 +196,7 @@ def write_card(
         training: What ``training.json`` holds: time and hardware.
         evaluation: What ``evaluation.json`` holds.
         figures: Names of the evaluation's figures.
+        probe: Of a classifier, what ``probe.json`` holds.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
@@ -186,6 +206,7 @@ def write_card(
         teacher=_teacher_line(hyperparameters),
         name=repo_id or PLACEHOLDER,
         sizes=_sizes(config),
+        labels=_labels(probe, repo_id or PLACEHOLDER),
         metrics=_metrics(metrics, previous),
         chosen=_chosen(hyperparameters),
         genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
@@ -199,6 +220,22 @@ def write_card(
         context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
         licence=_APACHE if _has_apache_teacher(hyperparameters) else _UNKNOWN,
     )
+
+
+def _labels(probe: Mapping[str, Any] | None, name: str) -> str:
+    """The section on labels, of a classifier."""
+    if probe is None:
+        return ""
+    labels = list(probe["id2label"].values())
+    names = ", ".join(f"`{label}`" for label in labels)
+    how = "Its head was trained with it, on what a probe on its teacher says."
+    judged = probe.get("held_out")
+    if judged:
+        how = (
+            f"Its head is a logistic regression on its vectors. On {judged['cells']:,} cells kept aside it reached a "
+            f"macro-F1 of {judged['macro_f1']:.3f} and a calibration error of {judged['ece']:.3f}."
+        )
+    return _LABELS.format(count=len(labels), names=names, name=name, how=how)
 
 
 def _teacher(hyperparameters: Mapping[str, Any]) -> Any:
