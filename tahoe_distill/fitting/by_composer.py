@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.values import COUNTS
 from tahoe_distill.embedding import load_student
+from tahoe_distill.errors import how_to_install
 from tahoe_distill.fitting.cells import LEAST_CELLS
 from tahoe_distill.fitting.fit import OBJECTIVES, Fitted
 from tahoe_distill.fitting.labelled import FitSettings
@@ -41,8 +42,9 @@ def require_training() -> None:
     missing = [name for name in ("composer", "llmfoundry", "streaming") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f"a transformer student is trained by Composer, and {', '.join(missing)} is not installed: pip install "
-            "'tahoe-distill[train]', or choose a student without attention (static-tiny, static-small, static-medium)"
+            f"a transformer student is trained by Composer, and {', '.join(missing)} is not installed: "
+            f"{how_to_install('train')}, or choose a student without attention (static-tiny, static-small, "
+            "static-medium)"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import yaml
 
+from tahoe_distill.errors import how_to_install
 from tahoe_distill.hub.comparison import verdict
 from tahoe_distill.hub.evaluation_card import (
     evaluation_results,
@@ -53,7 +54,7 @@ adata.obsm["X_tx1"] = model.embed(processor, adata)
 `adata` is an AnnData of raw or log1p counts. The model knows {genes}; ids and symbols that stand for them are
 found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
 `model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
---out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
+--out out.h5ad` ({install}; with that package no remote code is needed).
 
 ## Metrics
 
@@ -185,6 +186,7 @@ def write_card(
         origin=_origin(hyperparameters),
         teacher=_teacher_line(hyperparameters),
         name=repo_id or PLACEHOLDER,
+        install=how_to_install(),
         sizes=_sizes(config),
         metrics=_metrics(metrics, previous),
         chosen=_chosen(hyperparameters),

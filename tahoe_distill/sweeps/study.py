@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tahoe_distill.errors import how_to_install
 from tahoe_distill.files import remove, replace_text
 from tahoe_distill.locks import LOCK_FILE, FolderInUseError, held, holder_of
 from tahoe_distill.sweeps.process import RunFolder
@@ -33,7 +34,7 @@ BASE_NAME = "base"
 STALE = 300.0
 # Differences that a message lists.
 _MOST_LISTED = 8
-HOW_TO_GET = "sweeps need Optuna: pip install 'tahoe-distill[sweep]'"
+HOW_TO_GET = f"sweeps need Optuna: {how_to_install('sweep')}"
 
 
 @dataclass(frozen=True)
