@@ -65,6 +65,7 @@ setup(
     packages=find_packages(include=["tahoe_distill", "tahoe_distill.*"]),
     package_data={
         "tahoe_distill": ["py.typed"],
+        "tahoe_distill.browser": ["*.js", "*.html"],
         "tahoe_distill.evaluation": ["page.css", "page.js"],
         "tahoe_distill.cells": ["human_symbols.csv.gz"],
         "tahoe_distill.teacher": ["nano/*"],

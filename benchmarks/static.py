@@ -1,10 +1,14 @@
 """Students without attention beside a transformer and a ridge regression: fidelity, size of vectors, cells per second.
 
     python benchmarks/static.py [--batches 1500] [--adata pbmc1k.h5ad --vocab vocab.json]
+    python benchmarks/static.py --vocab vocab.json --made-up 100000 200000
 
 All are distilled from tx1-nano on the quickstart's cells by `composer scripts/distill.py`, and compared with it on the
 cells held out. With --adata and --vocab, untrained models of the real sizes embed these cells as well, in turns, so
 that the ratios hold on a machine that others use. Finished runs are kept in runs/static and not repeated.
+
+With --made-up, static-tiny embeds files of so many synthetic cells of 2,000 genes by `tahoe-distill embed`, and nothing
+else is done: whether time grows with the cells and memory does not.
 """
 
 import argparse
@@ -19,9 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
+import pandas as pd
 import torch
+from anndata.io import sparse_dataset, write_elem
 from omegaconf import OmegaConf
+from scipy import sparse
 
 from tahoe_distill import Tx1Config, Tx1Model, Tx1Processor, embed, load_teacher
 from tahoe_distill.embedding import load_student
@@ -70,7 +78,11 @@ def main() -> None:
     parser.add_argument("--adata", help="h5ad with raw counts, for the speed at real sizes")
     parser.add_argument("--vocab", help="vocab.json of the release, likewise")
     parser.add_argument("--cells", type=int, default=500, help="cells a turn of the fast ways (%(default)s)")
+    parser.add_argument("--made-up", nargs="+", type=int, help="cells of synthetic files to embed, and nothing else")
     args = parser.parse_args()
+    if args.made_up:
+        print_growth(args.vocab, args.made_up)
+        return
     teacher = load_teacher("tx1-nano")
     if not (RUN / "shards").is_dir():
         write_blood_cells(RUN, teacher.processor.vocab)
@@ -209,13 +221,62 @@ def print_speed(args: argparse.Namespace) -> None:
         print(f"| {name} | {found:,.1f} | {found / best['70m']:,.0f} |")
 
 
+def print_growth(vocab_file: str, counts: list[int]) -> None:
+    """Seconds and memory of embedding synthetic files, one process each."""
+    vocab, folder = GeneVocab.from_file(vocab_file), RUN / "made-up"
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in _untrained("static-tiny", vocab):
+        part.save_pretrained(folder / "student")
+    command = [str(COMPOSER.with_name("tahoe-distill")), "embed", "--model", str(folder / "student"), "--overwrite"]
+    print("| cells of 2,000 genes | wall s | CPU s | cells / CPU s | most memory, MB |\n|---|---|---|---|---|")
+    for count in counts:
+        path = folder / f"{count}.h5ad"
+        if not path.is_file():
+            write_made_up(path, count, [token for token in vocab.tokens if token.startswith("ENSG")][:2000])
+        done = subprocess.Popen([*command, "--adata", str(path), "--out", str(folder / "out.h5ad")])
+        began = time.perf_counter()
+        _, status, used = os.wait4(done.pid, 0)
+        if status:
+            raise RuntimeError(f"embedding {path} ended with status {status}")
+        wall, seconds = time.perf_counter() - began, used.ru_utime + used.ru_stime
+        row = [
+            f"{count:,}",
+            f"{wall:.0f}",
+            f"{seconds:.0f}",
+            f"{count / seconds:,.0f}",
+            f"{used.ru_maxrss / 1024:,.0f}",
+        ]
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def write_made_up(path: Path, count: int, genes: list[str]) -> None:
+    """An h5ad of synthetic cells, a tenth to a half of the genes expressed, written a block at a time."""
+    rng, block = np.random.default_rng(0), 10_000
+    rates = rng.gamma(0.5, 1.0, len(genes))
+    first = anndata.AnnData(sparse.csr_matrix((0, len(genes)), dtype=np.float32), var=pd.DataFrame(index=genes))
+    first.write_h5ad(path)
+    for start in range(0, count, block):
+        size = min(block, count - start)
+        depth = rng.uniform(0.2, 1.0, (size, 1)).astype(np.float32)
+        counts = sparse.csr_matrix(rng.poisson(rates * depth).astype(np.float32))
+        with h5py.File(path, "r+") as file:
+            sparse_dataset(file["X"]).append(counts)
+    with h5py.File(path, "r+") as file:
+        del file["obs"]
+        write_elem(file, "obs", pd.DataFrame(index=[f"cell{number}" for number in range(count)]))
+
+
 def _embedder(name: str, vocab: GeneVocab) -> Callable[[anndata.AnnData], object]:
+    pair = _untrained(name, vocab)
+    return lambda cells: embed(cells, pair)
+
+
+def _untrained(name: str, vocab: GeneVocab) -> tuple[Tx1Model, Tx1Processor]:
     teacher = Tx1Config(vocab_size=len(vocab))
     config = teacher if name == "70m" else student_config(name, teacher, vocab=vocab)
     config.expression_head_layers, config.mvc_head = None, False
     torch.manual_seed(0)
-    pair = (Tx1Model(config).eval(), Tx1Processor(vocab, max_length=config.context_length))
-    return lambda cells: embed(cells, pair)
+    return Tx1Model(config).eval(), Tx1Processor(vocab, max_length=config.context_length)
 
 
 def _components(cells: anndata.AnnData) -> None:

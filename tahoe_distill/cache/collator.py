@@ -101,7 +101,8 @@ class CachedCollator:
         for name in TEACHER_ROWS.values():
             if name in samples[0]:
                 rows = [sample[name] for sample in samples]
-                batch[name] = torch.from_numpy(_padded(rows, lengths, 0, dtype=rows[0].dtype))
+                stored = _padded(rows, lengths, 0, dtype=rows[0].dtype, width=batch[GENE_IDS].shape[1])
+                batch[name] = torch.from_numpy(stored)
         return {**batch, **{key: column(samples, key) for key in self.reserve_keys}}
 
     def _masks(self, samples: Sequence[Sample], lengths: np.ndarray, keys: Keys) -> np.ndarray:
@@ -111,8 +112,10 @@ class CachedCollator:
         return self.settings.draw_masks(words, lengths, keys)
 
 
-def _padded(rows: Sequence[np.ndarray], lengths: np.ndarray, fill: float, *, dtype: Any) -> np.ndarray:
-    array = np.full((len(rows), int(lengths.max())), fill, dtype=dtype)
+def _padded(
+    rows: Sequence[np.ndarray], lengths: np.ndarray, fill: float, *, dtype: Any, width: int | None = None
+) -> np.ndarray:
+    array = np.full((len(rows), width or int(lengths.max())), fill, dtype=dtype)
     for target, row, length in zip(array, rows, lengths):
         target[:length] = row
     return array

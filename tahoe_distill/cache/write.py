@@ -36,6 +36,8 @@ class Split:
         workers: Processes that collate.
         views: How often each cell is collated, as in so many epochs of training.
         part_cells: Cells written, and redone after a kill, at once.
+        cells: How many of the cells at most; ``None`` for all. They are whole parts that lie evenly over all shards, so
+            each of several streams is there in the share of its size.
     """
 
     name: str
@@ -45,13 +47,23 @@ class Split:
     workers: int
     views: int
     part_cells: int
+    cells: int | None = None
 
     def parts(self) -> Iterator["Part"]:
         """Its parts, in the order of the cache's samples."""
+        ranges = [(view, numbers) for view in range(self.views) for numbers in self._ranges()]
+        for number, (view, numbers) in enumerate(ranges):
+            yield Part(f"part-{number:06d}", view, numbers)
+
+    def _ranges(self) -> list[range]:
+        """Numbers of the cells of each part of a view."""
         cells = self.dataset.num_samples
-        starts = [(view, start) for view in range(self.views) for start in range(0, cells, self.part_cells)]
-        for number, (view, start) in enumerate(starts):
-            yield Part(f"part-{number:06d}", view, range(start, min(start + self.part_cells, cells)))
+        wanted = cells if self.cells is None else min(self.cells, cells)
+        length = min(self.part_cells, max(wanted, 1))
+        whole = [range(start, min(start + length, cells)) for start in range(0, cells, length)]
+        if wanted == cells:
+            return whole
+        return [whole[place * len(whole) // (wanted // length)] for place in range(wanted // length)]
 
     def share(self, rank: int, world: int) -> list["Part"]:
         """The parts that fall to one of ``world`` processes."""
@@ -63,7 +75,7 @@ class Split:
         files = [
             (shard.raw_data.basename, shard.samples, shard.raw_data.bytes, shard.raw_data.hashes) for shard in shards
         ]
-        return {"cells": self.dataset.num_samples, "views": self.views, "data": digest(files)}
+        return {"cells": sum(map(len, self._ranges())), "views": self.views, "data": digest(files)}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tahoe_distill.models.processing_tx1 import GENE_ID_COLUMNS, SYMBOL_COLUMNS, GeneVocab
 
@@ -19,6 +20,8 @@ Symbols = str | os.PathLike | Mapping[str, str]
 # GENCODE 44 with aliases; scripts/build_symbols.py writes it, and NOTICE says where each part is from.
 SHIPPED = "human_symbols.csv.gz"
 _ID_COLUMNS = ("ensembl_gene_id", *GENE_ID_COLUMNS)
+# Vocabularies that were asked for, how large they were, and what became of them: as long as embedding some cells.
+_seen: WeakKeyDictionary[GeneVocab, tuple[tuple[int, ...], GeneVocab]] = WeakKeyDictionary()
 _ALIAS_COLUMNS = ("aliases", "alias_symbol", "prev_symbol")
 
 
@@ -29,7 +32,15 @@ def with_symbols(vocab: GeneVocab, symbols: Symbols | None = None) -> GeneVocab:
         vocab: The vocabulary; its own symbols override the shipped ones.
         symbols: Table as :func:`read_symbols` takes it, which overrides both.
     """
-    table = {} if symbols is None else read_symbols(symbols)
+    if symbols is not None:
+        return _completed(vocab, read_symbols(symbols))
+    size = len(vocab.tokens), len(vocab.symbols)
+    if _seen.get(vocab, ((), vocab))[0] != size:
+        _seen[vocab] = size, _completed(vocab, {})
+    return _seen[vocab][1]
+
+
+def _completed(vocab: GeneVocab, table: Mapping[str, str]) -> GeneVocab:
     known = {**human_symbols(), **vocab.symbols, **table}
     # A token that is a symbol itself stands for its gene: found by the id, and by the gene's other symbols.
     by_id = {known[token]: token for token in reversed(vocab.tokens) if token in known}

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--views", type=int, default=1, help="views of each training cell (%(default)s)")
     parser.add_argument("--part-cells", type=int, default=8192, help="cells written at once (%(default)s)")
+    parser.add_argument("--cells", type=int, help="take so many cells of each split, spread over it (default: all)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         store=args.store,
         views=args.views,
         part_cells=args.part_cells,
+        cells=args.cells,
         progress=not args.quiet,
     )
     if int(os.environ.get("RANK", 0)) == 0:

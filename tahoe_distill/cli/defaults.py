@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tahoe_distill.cache.record import CACHE_FILE
 from tahoe_distill.settings import plain
+from tahoe_distill.training.store import is_remote, local_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -102,6 +103,14 @@ def step_callback(run: "DictConfig") -> list[str]:
     return [] if "distillation" in (run.get("callbacks") or {}) else ["callbacks.distillation={}"]
 
 
+def remote_checkpoints(run: "DictConfig") -> list[str]:
+    """A ``save_folder`` in an object store as a folder of this disk, and the store that its content is sent to."""
+    folder = run.get("save_folder")
+    if folder is None or not is_remote(folder):
+        return []
+    return [f"save_folder={local_folder(folder)}", f"callbacks.distillation.checkpoint_store={json.dumps(folder)}"]
+
+
 def teacher_cache(run: "DictConfig") -> str | None:
     """The folder that ``model.teacher.cache`` names, or ``None``."""
     teacher = (run.get("model") or {}).get("teacher")
@@ -169,4 +178,4 @@ def quiet(run: "DictConfig") -> list[str]:
     return [f"{key}=false" for key in ("log_config", "log_to_console") if key not in run]
 
 
-DEFAULTS = (step_callback, cached_loaders, vocabulary, microbatch, quiet)
+DEFAULTS = (step_callback, remote_checkpoints, cached_loaders, vocabulary, microbatch, quiet)

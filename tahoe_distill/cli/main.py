@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "with a student and cells": {
         "embed": ("embed", "embed an h5ad with a student or teacher"),
         "doctor": ("doctor", "tell what embedding a file will do, before it does"),
+        "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     },
     "for a student of your own, on this machine": {
         "fit": ("fit", "fit a student without attention on this machine, without Composer"),
@@ -27,6 +28,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("plan", "tell what a run will take, before it is started"),
         "cache": ("cache", "run the teacher once over the shards and keep what it says"),
         "sweep": ("sweep", "try settings of a run by short ones, and write the best as the run to start"),
+        "copy": ("copy", "copy a student or a teacher cache to an object store, or from one"),
         "clean": ("clean", "list what killed runs left behind, and remove it"),
     },
     "to judge and to publish": {

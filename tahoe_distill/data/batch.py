@@ -32,6 +32,10 @@ SHOWN = "expr"
 TARGET = "expr_target"
 MASKED = "gen_mask"
 DRUG_IDS = "drug_ids"
+# Lists with an entry a cell, which stay on the host: tokens of each cell, and, where batches are to be computed without
+# padding, True for each.
+LENGTHS = "lengths"
+PACKED = "packed"
 # Before the first four where the student sees other genes than its teacher, and where each of its genes then lies.
 STUDENT = "student_"
 STUDENT_INDEX = f"{STUDENT}index"
@@ -50,6 +54,8 @@ class CellView:
         masked: (C, G) True at masked genes.
         drug_ids: (C,) int32, ``None`` where cells have no drug token.
         index: (C, G) int64, where each position lies in the teacher's row; ``None`` where it is that row.
+        lengths: Tokens of each cell, known without a look at the tensors; ``None`` where they are not.
+        packed: Whether the cells are to be computed without padding.
     """
 
     gene_ids: Tensor
@@ -58,6 +64,8 @@ class CellView:
     masked: Tensor
     drug_ids: Tensor | None = None
     index: Tensor | None = None
+    lengths: Sequence[int] | None = None
+    packed: bool = False
 
 
 def teacher_view(batch: Mapping[str, Any]) -> CellView:
@@ -84,6 +92,8 @@ def _view(batch: Mapping[str, Any], prefix: str) -> CellView:
         masked=batch[f"{prefix}{MASKED}"],
         drug_ids=batch.get(DRUG_IDS),
         index=batch.get(STUDENT_INDEX) if prefix else None,
+        lengths=batch.get(f"{prefix}{LENGTHS}"),
+        packed=PACKED in batch,
     )
 
 
@@ -97,6 +107,8 @@ def _without_drug(view: CellView) -> CellView:
         shown=_without_second(view.shown),
         masked=_without_second(view.masked),
         index=_without_second(index),
+        lengths=None if view.lengths is None else [length - 1 for length in view.lengths],
+        packed=view.packed,
     )
 
 

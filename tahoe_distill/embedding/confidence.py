@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tahoe_distill.embedding.loading import split_revision
+from tahoe_distill.models.processing_tx1 import CONFIDENCE_FILE
 
-CONFIDENCE_FILE = "confidence.json"
 # Columns of obs: the expected closeness, and the bound that it lies above as often as `coverage` says.
 COLUMNS = EXPECTED_COLUMN, LOWER_COLUMN = "tx1_fidelity", "tx1_fidelity_low"
 COVERAGE = 0.9

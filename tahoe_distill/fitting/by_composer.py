@@ -101,7 +101,7 @@ def train_transformer(
         _run(path, settings, progress)
     model, processor = load_student(out)
     metrics, record, training = (read_record(out, name) for name in (METRICS_FILE, HYPERPARAMETERS_FILE, TRAINING_FILE))
-    return Fitted(model, processor, metrics, record, training, Path(out))
+    return Fitted(model, processor, metrics, record, training, folder=Path(out))
 
 
 def run_config(

@@ -31,7 +31,7 @@ def ridge_vectors(train: CountedCells, vectors: np.ndarray, judged: CountedCells
     Returns:
         (m, e) predicted vectors of ``judged``.
     """
-    return np.asarray(fit_ridge(_logged(train), vectors, seed).predict(_logged(judged)), dtype=np.float32)
+    return np.asarray(fit_ridge(logged(train), vectors, seed).predict(logged(judged)), dtype=np.float32)
 
 
 def solve_head(student: Tx1Model, rows: Rows, *, seed: int) -> float:
@@ -96,8 +96,8 @@ def _head(student: Tx1Model) -> SetHead:
     return encoder.head
 
 
-def _logged(cells: CountedCells) -> sparse.csr_matrix:
-    """log1p of counts scaled to 10,000 a cell; logarithms as they are."""
+def logged(cells: CountedCells) -> sparse.csr_matrix:
+    """(n, tokens) log1p of counts scaled to 10,000 a cell; logarithms as they are."""
     if not cells.are_counts:
         return cells.counts
     totals = np.asarray(cells.counts.sum(axis=1)).ravel()

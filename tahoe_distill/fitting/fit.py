@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tahoe_distill.data.batch import TEACHER
+from tahoe_distill.embedding.confidence import Confidence
 from tahoe_distill.fitting.cells import CountedCells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors, solve_head, solve_maps
 from tahoe_distill.fitting.labelled import (
@@ -55,6 +56,7 @@ class Fitted:
             (``closed_form/…``) and of the student (``eval/…``).
         record: Every setting, as the card is made of it.
         training: Time and hardware.
+        confidence: How far to trust its vectors; ``None`` where too few cells were held out to tell.
         folder: Where it was written; ``None`` where it was not.
     """
 
@@ -63,6 +65,7 @@ class Fitted:
     metrics: dict[str, float]
     record: dict[str, Any] = field(repr=False)
     training: dict[str, Any] = field(repr=False)
+    confidence: Confidence | None = field(default=None, repr=False)
     folder: Path | None = None
 
 
@@ -101,13 +104,13 @@ def fit_student(
     learn, judge = split(len(cells), settings.held_out, settings.seed)
     train, held_out = cells.take(learn), cells.take(judge)
     views = views_for(train, settings.views)
-    vocab = kept_vocabulary(set(np.unique(train.counts.indices).tolist()), cells.vocab, cells.where)
+    vocab = expressed_vocabulary(train)
     config = _config(spec, target, vocab)
     chosen = cell_objectives(objectives or OBJECTIVES, config, target)
     vectors, judged = label_views(
         target, train, held_out, views=views, settings=settings, known=known, progress=progress
     )
-    model = _first(spec, config, target, train, vectors[: len(train)], vocab)
+    model = first_student(spec, config, target, train=train, vectors=vectors[: len(train)])
     processor = student_processor(config, vocab, _processor(target), symbols=cells.symbols)
     given = isinstance(target, Given)
     shown = rows_of(processor, train, vectors, views=views, thinned_only=given, settings=settings)
@@ -128,7 +131,12 @@ def fit_student(
     if known is not None:
         record["fit"]["known"] = known.source
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
-    return Fitted(model, processor, metrics, record, training_of(settings, started))
+    return Fitted(model, processor, metrics, record, training_of(settings, started), wanted.trust(model))
+
+
+def expressed_vocabulary(cells: CountedCells) -> GeneVocab:
+    """The part of the cells' vocabulary that they express."""
+    return kept_vocabulary(set(np.unique(cells.counts.indices).tolist()), cells.vocab, cells.where)
 
 
 def is_static(student: str | Mapping[str, Any]) -> bool:
@@ -206,15 +214,19 @@ def cell_objectives(spec: Mapping[str, Any], config: Tx1Config, target: Teacher 
     return objectives
 
 
-def _first(
-    spec: StudentSpec,
-    config: Tx1Config,
-    target: Teacher | Given,
-    train: CountedCells,
-    vectors: np.ndarray,
-    vocab: GeneVocab,
+def first_student(
+    spec: StudentSpec, config: Tx1Config, target: Teacher | Given, *, train: CountedCells, vectors: np.ndarray
 ) -> Tx1Model:
-    """A student with its first gene vectors, principal components of what the teacher makes of each gene."""
+    """A student with its first gene vectors, principal components of what the teacher makes of each gene.
+
+    Args:
+        spec: What :func:`static_spec` gave.
+        config: The student's, for the genes that the cells express (:func:`expressed_vocabulary`).
+        target: What it is to give.
+        train: Cells to learn from.
+        vectors: (n, e) what it is to give them.
+    """
+    vocab = expressed_vocabulary(train)
     chosen = np.linspace(0, len(train) - 1, min(len(train), _MEANS_CELLS)).round().astype(int)
     samples = train.samples(chosen)
     if isinstance(target, Given):

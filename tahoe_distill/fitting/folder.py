@@ -9,7 +9,14 @@ from typing import Any
 from tahoe_distill.fitting.fit import CLOSED_FORM, REFINED, RIDGE, Fitted
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
+from tahoe_distill.hub.folder import (
+    CARD_FILE,
+    CONFIDENCE_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    to_json,
+)
 
 _LABELS = {
     RIDGE: "ridge from log-counts",
@@ -57,6 +64,8 @@ def write_fitted(fitted: Fitted, folder: str | os.PathLike[str], *, overwrite: b
         METRICS_FILE: to_json(metrics),
         TRAINING_FILE: to_json(fitted.training),
     }
+    if fitted.confidence is not None:
+        files[CONFIDENCE_FILE] = fitted.confidence.to_text()
     write_model_folder(model, processor, folder, extra_files=files, verify=True, overwrite=overwrite)
     return dataclasses.replace(fitted, folder=Path(folder))
 

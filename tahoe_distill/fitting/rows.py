@@ -7,6 +7,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from tahoe_distill.embedding.calibration import CELLS, calibrate, hide_genes
+from tahoe_distill.embedding.confidence import Confidence
 from tahoe_distill.models import Tx1Model, Tx1Processor
 from tahoe_distill.models.modeling_tx1 import inference
 from tahoe_distill.models.processing_tx1 import Cell
@@ -63,6 +65,32 @@ class Rows:
                 for numbers in self.windows()
             ]
             return torch.cat([out.pooler_output for out in found]).float().cpu().numpy()
+
+    def trust(self, student: Tx1Model) -> Confidence | None:
+        """How far to trust a student's vectors, from what it makes of these cells when genes are hidden.
+
+        Args:
+            student: The student, which saw none of them.
+
+        Returns:
+            ``None`` where there are too few of them, or the student gives vectors of another width.
+        """
+        if student.config.embedding_size != self.vectors.shape[1]:
+            return None
+        numbers = np.arange(min(len(self), CELLS))
+        with inference(student):
+            return calibrate(lambda share: self._in_part(student, numbers, share), self.vectors[numbers])
+
+    def _in_part(self, student: Tx1Model, numbers: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+        special, pad = len(self.processor.special_tokens), student.config.pad_token_id
+        vectors, genes = [], []
+        for window in self.windows(numbers):
+            batch = self.batch(window)
+            shown, left = hide_genes(batch["gene_ids"], share, special=special, pad=pad, seed=int(window[0]))
+            out = student(shown, batch["expression_bins"], shown.ne(pad), cell_only=True)
+            vectors.append(out.pooler_output.float().numpy())
+            genes.append(left)
+        return np.concatenate(vectors), np.concatenate(genes)
 
 
 def encoded(processor: Tx1Processor, tokens: np.ndarray, windows: Iterable[sparse.csr_matrix]) -> Iterator[list[Cell]]:

@@ -107,7 +107,8 @@ def specialise(
     if known is not None:
         record["fit"]["known"] = known.source
     record["fit"]["baselines"] = {name: value for name, value in metrics.items() if not name.startswith(REFINED)}
-    return Fitted(model, own, metrics, record, training_of(settings, started))
+    trust = whole_rows(own, held_out, judged).trust(model)
+    return Fitted(model, own, metrics, record, training_of(settings, started), trust)
 
 
 def prune(student: Tx1Model, processor: Tx1Processor, cells: CountedCells) -> tuple[Tx1Model, Tx1Processor]:

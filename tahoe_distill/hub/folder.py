@@ -7,18 +7,25 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tahoe_distill.models.processing_tx1 import SYMBOLS_FILE, VOCAB_FILE
+from tahoe_distill.models.processing_tx1 import CONFIDENCE_FILE, SYMBOLS_FILE, VOCAB_FILE
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 # Copied from this package, so that the folder loads without it.
-CODE_FILES = ("configuration_tx1.py", "modeling_tx1.py", "processing_tx1.py", "set_encoder_tx1.py")
+CODE_FILES = (
+    "configuration_tx1.py",
+    "modeling_tx1.py",
+    "packing_tx1.py",
+    "processing_tx1.py",
+    "set_encoder_tx1.py",
+)
 GOLDEN_FILE = "golden.json"
 CARD_FILE = "README.md"
 HYPERPARAMETERS_FILE = "training_hyperparameters.json"
 METRICS_FILE = "metrics.json"
 BEST_FILE = "best.json"
-CONFIDENCE_FILE = "confidence.json"
+# Batches whose weights an averaged student is the mean of.
+AVERAGE_FILE = "average.json"
 # What `tahoe-distill evaluate` found of this model: its record and its table of cells.
 EVALUATION_FILES = ("evaluation.json", "evaluation_cells.csv.gz")
 
@@ -31,7 +38,7 @@ RESULTS_FOLDER = ".eval_results"
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
 OPTIONAL_FILES = (
-    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
+    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, AVERAGE_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
     *(".gitattributes", "LICENSE", "NOTICE"),
 )
 # Lists of versions that earlier pushes wrote; the history of a repository has them.

@@ -19,6 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 
 from .configuration_tx1 import Tx1Config
+from .packing_tx1 import Packing, PaddedFlex, flex
 from .set_encoder_tx1 import SetEncoder
 
 # Tokens of a batch, padding included. A CPU wants activations that stay near its caches, a GPU wants to be filled.
@@ -86,17 +87,20 @@ def eager_attention(
     return (weights @ value).transpose(1, 2), weights
 
 
-def attention_pattern(attention_mask: Tensor, masked: Tensor | None) -> Tensor | None:
+def attention_pattern(attention_mask: Tensor, masked: Tensor | None, *, padded: bool | None = None) -> Tensor | None:
     """Which position sees which, as a boolean (C, 1, 1 or G, G); ``None`` when all see all.
 
     Args:
         attention_mask: (C, G) True at tokens, False at padding.
         masked: (C, G) True at masked genes where the masked-attention rule holds, else ``None``.
+        padded: Whether there is padding; ``None`` to look, which makes the host wait for the device.
     """
     if masked is None:
-        # Reading the mask costs a synchronisation and cannot be traced, so a traced graph always carries it.
+        # The mask cannot be read back while a graph is traced, so the graph always carries it.
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return None if not traced and bool(attention_mask.all()) else attention_mask[:, None, None, :]
+        if padded is None and not traced:
+            padded = not bool(attention_mask.all())
+        return attention_mask[:, None, None, :] if padded or traced else None
     seen_by_all = (attention_mask & ~masked)[:, None, :]
     itself = torch.eye(attention_mask.shape[1], dtype=torch.bool, device=attention_mask.device)
     return (seen_by_all | (itself & masked[:, :, None]))[:, None]
@@ -171,10 +175,11 @@ class Tx1Attention(nn.Module):
         self.out_proj.is_residual = True  # type: ignore[assignment]
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, implementation: str, query_mask: Tensor | None = None
+        self, x: Tensor, attention_mask: Any, implementation: str, query_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """(C, G, D) -> (C, G, D) and the weights (C, H, G, G), or ``None`` unless eager.
 
+        ``attention_mask`` is what the implementation reads; with a :class:`Packing`, ``x`` is its row (1, T, D).
         ``query_mask`` (C, G, 1) is False at positions that get a zero answer, whatever they see.
         """
         C, G, _ = x.shape
@@ -182,17 +187,27 @@ class Tx1Attention(nn.Module):
             t.view(C, G, self.config.num_attention_heads, self.head_dim).transpose(1, 2)
             for t in self.Wqkv(x).chunk(3, dim=-1)
         )
-        attend = eager_attention if implementation == "eager" else ALL_ATTENTION_FUNCTIONS[implementation]
-        out, weights = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
+        out, weights = self._attend((q, k, v), attention_mask, implementation)
         out = out.reshape(C, G, -1)
         return self.out_proj(out if query_mask is None else out * query_mask), weights
 
-    def first(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
+    def _attend(self, qkv, attention_mask, implementation):
+        if isinstance(attention_mask, (Packing, PaddedFlex)):
+            return attention_mask.attend(self, qkv, implementation, scaling=self.scaling), None
+        if implementation == "flex_attention":
+            return flex(qkv, attention_mask, scaling=self.scaling), None
+        attend = eager_attention if implementation == "eager" else ALL_ATTENTION_FUNCTIONS[implementation]
+        return attend(self, *qkv, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
+
+    def first(self, x: Tensor, attention_mask: Any) -> Tensor:
         """What :meth:`forward` answers at the first position: (C, G, D) -> (C, D), equal but for rounding.
 
         One query a cell needs no keys and values: their maps move from the genes to the query and to its answer,
         ``q · (W h) = (q W) · h``. The key bias adds the same to every score of a query, so softmax does not see it.
         """
+        if isinstance(attention_mask, (Packing, PaddedFlex)):
+            # One query a cell: its keys lie in a padded table anyway.
+            x, attention_mask = attention_mask.unpack(x), attention_mask.seen_first
         q_weight, k_weight, v_weight = self._weights_by_head()
         _, _, v_bias = self.Wqkv.bias.chunk(3)
         query = torch.einsum("chk,hkd->chd", self._first_query(x, q_weight), k_weight)
@@ -246,7 +261,7 @@ class Tx1Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        attention_mask: Tensor | None,
+        attention_mask: Any,
         implementation: str,
         query_mask: Tensor | None = None,
         first_only: bool = False,
@@ -257,7 +272,8 @@ class Tx1Block(nn.Module):
         """
         h, weights = self.norm1(x), None
         if first_only:
-            x, attended = x[:, 0], self.self_attn.first(h, attention_mask)
+            x = attention_mask.first(x) if isinstance(attention_mask, Packing) else x[:, 0]
+            attended = self.self_attn.first(h, attention_mask)
         else:
             attended, weights = self.self_attn(h, attention_mask, implementation, query_mask)
         x = x + self.dropout(attended)
@@ -284,7 +300,7 @@ class Tx1Encoder(nn.Module):
     def forward(
         self,
         x: Tensor,
-        attention_mask: Tensor | None,
+        attention_mask: Any,
         implementation: str,
         query_mask: Tensor | None = None,
         keep_hidden: bool = False,
@@ -354,6 +370,7 @@ class Tx1PreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn_2 = True
     _supports_flash_attn = True
+    _supports_flex_attn = True
     _supports_attention_backend = True
 
     def _init_weights(self, module):
@@ -433,6 +450,8 @@ class Tx1Model(Tx1PreTrainedModel):
         output_mvc: bool = False,
         return_dict: bool | None = None,
         cell_only: bool = False,
+        padded: bool | None = None,
+        packed: Sequence[int] | None = None,
     ) -> Tx1ModelOutput | tuple:
         """Embed a batch of cells.
 
@@ -451,6 +470,10 @@ class Tx1Model(Tx1PreTrainedModel):
             cell_only: Return no more than ``pooler_output`` (and ``mvc``), by the shortest computation: with ``cls``
                 pooling the last block is run for the first position alone. The numbers and their gradients are those
                 of the whole computation but for rounding.
+            padded: Whether any cell is padded, where the caller knows; otherwise the mask is read back from the
+                device, for which the host waits.
+            packed: Tokens of each cell, to compute without padding: each cell's tokens must come first in its row.
+                Outputs are those of the padded computation but for rounding, and zero at padding.
 
         Returns:
             A :class:`Tx1ModelOutput`.
@@ -461,7 +484,8 @@ class Tx1Model(Tx1PreTrainedModel):
         config = self.config
         self._check_inputs(gene_ids, expression_bins, drug_ids, output_expression, output_mvc)
         if self.gene_set_encoder is not None:
-            _check_set(masked=masked, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
+            asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+            _check_set(masked=masked, packed=packed, **asked)
         if cell_only:
             _check_cell_only(
                 output_hidden_states=output_hidden_states,
@@ -474,13 +498,23 @@ class Tx1Model(Tx1PreTrainedModel):
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
-        genes = self.gene_encoder(gene_ids)
         if self.gene_set_encoder is not None:
+            genes = self.gene_encoder(gene_ids)
             output = self._embed_sets(gene_ids, genes, expression_bins, seen, drug_ids, cell_only)
             return output.to_tuple() if return_dict is False else output
-        x = self._block_input(genes, self.encode_values(expression_bins), masked, drug_ids)
+        packing = None if packed is None else self._packing(seen, masked, packed, output_attentions)
+        pack = _as_it_is if packing is None else packing.pack
+        genes = self.gene_encoder(pack(gene_ids))
+        hidden_genes = None if masked is None else pack(masked)
+        x = self._block_input(genes, self.encode_values(pack(expression_bins)), hidden_genes, drug_ids, packing)
         first_only = cell_only and config.pooling == "cls"
-        x, hidden, attentions = self._run_blocks(x, seen, masked, output_hidden_states, output_attentions, first_only)
+        x, hidden, attentions = self._run_blocks(
+            x, seen, masked, output_hidden_states, output_attentions, first_only, padded=padded, packing=packing
+        )
+        if packing is not None:
+            x = x if first_only else packing.unpack(x)
+            hidden = None if hidden is None else tuple(packing.unpack(layer) for layer in hidden)
+            genes = packing.unpack(genes) if output_mvc else genes
         cell = x if first_only else self.pool(x, seen, expression_bins, masked=masked, weights=pooling_weights)
         expression_head = self.expression_decoder if output_expression else None
         mvc_head = self.mvc_decoder if output_mvc else None
@@ -704,38 +738,73 @@ class Tx1Model(Tx1PreTrainedModel):
         cell, moved = self.gene_set_encoder(gene_ids, genes, expression_bins, **options)
         return Tx1ModelOutput(last_hidden_state=moved, pooler_output=self.project(cell))
 
-    def _run_blocks(self, x, seen, masked, keep_hidden=False, output_attentions=False, first_only=False):
-        """From the input of the first block, (C, G, D), to what :class:`Tx1Encoder` returns.
+    def _run_blocks(
+        self,
+        x,
+        seen,
+        masked,
+        keep_hidden=False,
+        output_attentions=False,
+        first_only=False,
+        *,
+        padded=None,
+        packing=None,
+    ):
+        """From the input of the first block, (C, G, D) or the row of a packing, to what :class:`Tx1Encoder` returns.
 
         ``seen`` is ``None`` where there is no padding, which only poolings that do not read it may say.
         """
-        implementation = self._implementation(output_attentions, masked)
+        rule = masked if self.config.masked_attention else None
+        implementation = self._implementation(output_attentions, rule, packing)
         mask = seen
-        if seen is not None and implementation != "flash_attention_2":
-            mask = attention_pattern(seen, masked if self.config.masked_attention else None)
+        if packing is not None:
+            mask = packing
+        elif seen is not None and implementation == "flex_attention":
+            mask = PaddedFlex(seen, rule)
+        elif seen is not None and implementation != "flash_attention_2":
+            mask = attention_pattern(seen, rule, padded=padded)
         # Upstream's mean counts padding, whose attention output flash-attn leaves at zero.
         query_mask = seen.unsqueeze(-1) if self.config.pooling == "avg-pool" else None
         return self.transformer_encoder(x, mask, implementation, query_mask, keep_hidden, first_only)
 
-    def _implementation(self, output_attentions, masked):
+    # Sizes that change with each batch would be compiled anew for each.
+    @torch.compiler.disable
+    def _packing(self, seen, masked, lengths, output_attentions):
+        """Where the tokens lie in one row, and who sees whom there."""
+        if self.config.pooling == "avg-pool":
+            raise ValueError(
+                "packed leaves padding out, and the mean of pooling avg-pool counts it: leave packed out, or use mean"
+            )
+        if output_attentions:
+            raise ValueError("packed cells have no table of attention weights: leave packed or output_attentions out")
+        return Packing(seen, lengths, masked if self.config.masked_attention else None)
+
+    def _implementation(self, output_attentions, rule, packing=None):
         """Attention weights come from eager attention; flash-attn cannot express the masked-attention rule."""
         if output_attentions:
             return "eager"
         chosen = self.config._attn_implementation or "sdpa"
-        if chosen == "flash_attention_2" and self.config.masked_attention and masked is not None:
+        # A packing refuses: sdpa would take its cells one by one, which nobody wants of a GPU without knowing.
+        if chosen == "flash_attention_2" and rule is not None and packing is None:
             return "sdpa"
         return chosen
 
-    def _block_input(self, genes, values, masked, drug_ids):
-        """Input of the first block, (C, G, D), from encodings of genes and values, (C, G, D) each."""
+    def _block_input(self, genes, values, masked, drug_ids, packing=None):
+        """Input of the first block from encodings of genes and values, (C, G, D) each or the row of a packing."""
         if masked is None:
             x = genes + values
         else:
             flag = self.flag_encoder.weight[1]
             x = genes + torch.where(masked.unsqueeze(-1), flag, values)
-        if self.chem_encoder is not None:
+        if self.chem_encoder is not None and packing is not None:
+            x = packing.replace(x, 1, self.chem_encoder(drug_ids))
+        elif self.chem_encoder is not None:
             x = torch.cat([x[:, :1], self.chem_encoder(drug_ids).unsqueeze(1), x[:, 2:]], dim=1)
         return x
+
+
+def _as_it_is(x):
+    return x
 
 
 def _check_set(**asked):
@@ -839,7 +908,8 @@ class CellEncoder(nn.Module):
             values = nn.functional.embedding(expression_bins.clamp(min=0).long(), self.values)
         x = model._block_input(model.gene_encoder(gene_ids), values, None, drug_ids)
         seen = None if attention_mask is None else attention_mask.bool()
-        return model.project(model._run_blocks(x, seen, None, first_only=True)[0])
+        # Who gives a mask says that there is padding, and need not wait for it to be looked at.
+        return model.project(model._run_blocks(x, seen, None, first_only=True, padded=True)[0])
 
 
 class GeneSums:

@@ -21,6 +21,8 @@ Cell = tuple[np.ndarray, np.ndarray]
 
 VOCAB_FILE = "vocab.json"
 SYMBOLS_FILE = "gene_symbols.json"
+# What an export says of how far to trust its vectors.
+CONFIDENCE_FILE = "confidence.json"
 # Columns of ``var`` that are looked at beside its index.
 GENE_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "feature_ids")
 SYMBOL_COLUMNS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "hgnc")
@@ -776,6 +778,7 @@ def _compressed_rows(matrix):
 Tx1Processor.register_for_auto_class("AutoProcessor")
 
 __all__ = [
+    "CONFIDENCE_FILE",
     "GENE_ID_COLUMNS",
     "NO_DRUG",
     "SYMBOLS_FILE",

@@ -32,10 +32,13 @@ class SetValues(nn.Module):
 
     def forward(self, bins: Tensor) -> Tensor:
         """(C, G) bins -> (C, G, K) factors, the fixed one first."""
-        share = (bins.clamp(0, self.top) / self.top).unsqueeze(-1)
+        bins = bins.clamp(0, self.top)
         if self.factors is None:
+            share = (bins / self.top).unsqueeze(-1)
             return torch.cat([share + 0.5, torch.ones_like(share), share], dim=-1)
-        return torch.cat([share + 0.5, self.factors(bins.clamp(0, self.top).long())], dim=-1)
+        # Put together for the few bins and looked up once: a cell has thousands of genes.
+        share = torch.arange(self.top + 1, dtype=bins.dtype, device=bins.device).unsqueeze(-1) / self.top
+        return nn.functional.embedding(bins.long(), torch.cat([share + 0.5, self.factors.weight], dim=-1))
 
     def scales(self) -> Tensor:
         """(K, D): what each factor multiplies a gene vector by."""

@@ -31,6 +31,7 @@ def check_loaders(model: TahoeDistillModel, train_loader: DataLoader, eval_loade
         settings = collator.settings if isinstance(collator, CachedCollator) else collator
         _check_tokens(model, settings, where)
         _check_masks(model, settings, where)
+        _check_packing(model, settings, where)
         dataset: Any = loader.dataset
         columns = dataset.shards[0].column_names
         _check_columns(model, settings, columns, where)
@@ -79,6 +80,31 @@ def _check_masks(model: TahoeDistillModel, settings: Tx1Collator, where: str) ->
             f"model.objectives.{readers[0]} predicts masked genes, and {where} masks none: set "
             f"{where}.collator.do_mlm: true, or remove the objective"
         )
+
+
+def _check_packing(model: TahoeDistillModel, settings: Tx1Collator, where: str) -> None:
+    """Refuse to leave out padding that a model counts, and masks that a kernel for packed cells cannot express."""
+    if not settings.packing:
+        return
+    teacher = None if model.teacher is None else model.teacher.model
+    models = {
+        "model.student": (model.student, model.student_sees_masks),
+        "model.teacher": (teacher, model.teacher_sees_masks),
+    }
+    for name, (network, sees_masks) in models.items():
+        if network is None:
+            continue
+        config = network.config
+        if config.pooling == "avg-pool":
+            raise ValueError(
+                f"{where}.packing leaves padding out, and {name} has pooling: avg-pool, which counts it: remove packing"
+            )
+        rule = config.masked_attention and sees_masks and settings.do_mlm
+        if rule and config._attn_implementation == "flash_attention_2":
+            raise ValueError(
+                f"{where}.packing: flash_attention_2 cannot express the rule of {name} that a masked gene is seen by "
+                "itself alone; set attn_implementation: flex_attention, or remove packing"
+            )
 
 
 def _check_columns(model: TahoeDistillModel, settings: Tx1Collator, columns: list[str], where: str) -> None:

@@ -40,6 +40,7 @@ def write_cache(
     store: Sequence[str] = (),
     views: int = 1,
     part_cells: int = 8192,
+    cells: int | None = None,
     progress: bool = True,
 ) -> CacheRecord:
     """Run the teacher of a configuration over its shards and write its outputs.
@@ -53,19 +54,20 @@ def write_cache(
         store: Outputs to keep beside the cell embedding and what the objectives read, of ``STORABLE``.
         views: How often each training cell is collated: with random genes, masks or augmentation each view is another.
         part_cells: Cells written, and redone after a kill, at once.
+        cells: How many cells of each split, in whole parts; ``None`` for all.
         progress: Show a progress bar.
 
     Raises:
         ValueError: When the configuration has no teacher, or objectives that no cache can serve.
         FileExistsError: When the folder holds something else.
     """
-    _check(precision, store, views, part_cells)
+    _check(precision, store, {"views": views, "part_cells": part_cells, "cells": 1 if cells is None else cells})
     config = _resolved(config)
     device = get_device(None)
     dist.initialize_dist(device, timeout=_PATIENCE_SECONDS)
     model = _model(config)
     stored = ("cell", *(field for field in STORABLE if field in model.objectives.teacher_needs | set(store)))
-    splits = list(_splits(config, views, part_cells))
+    splits = list(_splits(config, views, part_cells, cells))
     # No cache is named, so the teacher is a live one.
     teacher = cast(LiveTeacher, model.teacher)
     record = make_record(
@@ -118,14 +120,15 @@ def _resolved(config: Any) -> Any:
     return OmegaConf.to_container(OmegaConf.create(config, flags={"allow_objects": True}), resolve=True)
 
 
-def _check(precision: str, store: Sequence[str], views: int, part_cells: int) -> None:
+def _check(precision: str, store: Sequence[str], numbers: Mapping[str, int]) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
     unknown = sorted(set(store) - set(STORABLE))
     if unknown:
         raise ValueError(f"store may name {', '.join(STORABLE)}; found {', '.join(unknown)}")
-    if views < 1 or part_cells < 1:
-        raise ValueError(f"views and part_cells must be 1 or more; found {views} and {part_cells}")
+    wrong = [f"{name} {number}" for name, number in numbers.items() if number < 1]
+    if wrong:
+        raise ValueError(f"{', '.join(numbers)} must be 1 or more; found {', '.join(wrong)}")
 
 
 def _model(config: Mapping[str, Any]) -> TahoeDistillModel:
@@ -164,7 +167,7 @@ def _teacher_record(config: Mapping[str, Any], teacher: LiveTeacher) -> dict[str
     }
 
 
-def _splits(config: Mapping[str, Any], views: int, part_cells: int) -> Iterator[Split]:
+def _splits(config: Mapping[str, Any], views: int, part_cells: int, wanted: int | None) -> Iterator[Split]:
     if not config.get("train_loader"):
         raise ValueError("the configuration has no train_loader, whose cells the teacher is to be run on")
     loaders = {"train": config["train_loader"], **_eval_loaders(config.get("eval_loader"))}
@@ -185,6 +188,7 @@ def _splits(config: Mapping[str, Any], views: int, part_cells: int) -> Iterator[
             workers=loader.get("num_workers", 2),
             views=views if name == "train" else 1,
             part_cells=part_cells,
+            cells=wanted,
         )
 
 

@@ -1,6 +1,5 @@
 """Held-out cells of an evaluation, kept to tell at export how far the student's vectors are to be trusted."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,17 +8,13 @@ import torch
 from torch import Tensor
 
 from tahoe_distill.data.batch import CellView
-from tahoe_distill.embedding.confidence import MIN_CELLS, Confidence, fit_confidence
+from tahoe_distill.embedding.calibration import CELLS, calibrate, hide_genes
+from tahoe_distill.embedding.confidence import Confidence
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.models.modeling_tx1 import inference
 from tahoe_distill.training.forward import forward_model
 from tahoe_distill.training.model import TahoeDistillModel
 
-log = logging.getLogger(__name__)
-
-# Cells kept at most, and shares of their genes that are hidden from the student.
-CELLS = 512
-HIDDEN = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 _STEP = 64
 
 
@@ -55,9 +50,7 @@ class Calibration:
         if teacher is None or self.cells >= CELLS or teacher.cell.shape != outputs["student"].cell.shape:
             return
         view = self._model.student_view(batch)
-        parts: dict[str, Any] = {
-            name: None if part is None else part.detach().cpu() for name, part in vars(view).items()
-        }
+        parts: dict[str, Any] = {name: x.detach().cpu() for name, x in vars(view).items() if isinstance(x, Tensor)}
         self._views.append(CellView(**parts))
         self._teacher.append(teacher.cell.detach().float().cpu())
 
@@ -67,18 +60,17 @@ class Calibration:
         Args:
             student: The student as it will be exported, on the CPU.
         """
-        if self.cells < MIN_CELLS:
-            log.info("no confidence is exported: %d held-out cells, %d are needed", self.cells, MIN_CELLS)
+        if not self._teacher:
             return None
         tokens = self._model.student_tokens
         tokens = None if tokens is None else tokens.cpu()
-        vectors, genes = [], []
+
+        def embed(share: float) -> tuple[np.ndarray, np.ndarray]:
+            found = [_embed(student, view, tokens, share, number) for number, view in enumerate(self._views)]
+            return np.concatenate([rows for rows, _ in found]), np.concatenate([counts for _, counts in found])
+
         with inference(student):
-            for share in HIDDEN:
-                found = [_embed(student, view, tokens, share, number) for number, view in enumerate(self._views)]
-                vectors.append(np.concatenate([rows for rows, _ in found]))
-                genes.append(np.concatenate([counts for _, counts in found]))
-        return fit_confidence(vectors, genes, torch.cat(self._teacher).numpy(), hidden=HIDDEN)
+            return calibrate(embed, torch.cat(self._teacher).numpy())
 
 
 def _embed(
@@ -87,14 +79,13 @@ def _embed(
     """Vectors (C, e) of a batch with a share of its genes hidden, and (C,) how many were left."""
     pad, special = student.config.pad_token_id, 1 if view.drug_ids is None else 2
     own = view.gene_ids if tokens is None else tokens[view.gene_ids]
-    # The same draws for each share: what is hidden at a tenth is hidden at a half too.
-    gone = torch.rand(own.shape, generator=torch.Generator().manual_seed(number)) < share
-    gone[:, :special] = False
-    own = own.masked_fill(gone, pad)
+    own, genes = hide_genes(own, share, special=special, pad=pad, seed=number)
     rows = []
     for start in range(0, len(own), _STEP):
-        part: dict[str, Any] = {name: None if x is None else x[start : start + _STEP] for name, x in vars(view).items()}
+        # Lengths are left out: genes are hidden anywhere in a row.
+        tensors = {name: x for name, x in vars(view).items() if isinstance(x, Tensor)}
+        part: dict[str, Any] = {name: x[start : start + _STEP] for name, x in tensors.items()}
         cells = CellView(**{**part, "gene_ids": own[start : start + _STEP]})
         found: Any = forward_model(student, cells, needs=frozenset(), sees_masks=False).cell
         rows.append(found.float().numpy())
-    return np.concatenate(rows), (own.ne(pad).sum(dim=1) - special).numpy()
+    return np.concatenate(rows), genes

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from composer.core.data_spec import DataSpec
+from composer.utils import dist, get_device
 from streaming import Stream, StreamingDataLoader, StreamingDataset
 
 from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.cache.record import CACHE_FILE, CacheRecord
 from tahoe_distill.data.batch import count_cells
 from tahoe_distill.data.collating.collator import Tx1Collator
+from tahoe_distill.data.collating.microbatches import TokenSplitter
 from tahoe_distill.data.shards.dataset import CellDataset
 from tahoe_distill.data.shards.writer import METADATA_FILE
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE, GeneVocab
@@ -40,6 +43,8 @@ _LOADER = (
     "persistent_workers",
     "timeout",
     "unexp_padding",
+    "packing",
+    "device_train_batch_tokens",
 )
 _STREAM = set(inspect.signature(Stream).parameters)
 _DATASET = set(inspect.signature(StreamingDataset).parameters) - {"batch_size", "stream_name", "stream_config"}
@@ -63,6 +68,8 @@ def build_tahoe_mds_dataloader(
     persistent_workers: bool = True,
     timeout: float = 0,
     unexp_padding: bool | None = None,
+    packing: bool = False,
+    device_train_batch_tokens: int | None = None,
     **unknown: Any,
 ) -> DataSpec:
     """Build the loader; llm-foundry calls this with the YAML's keys.
@@ -84,6 +91,8 @@ def build_tahoe_mds_dataloader(
         persistent_workers: Keep workers between epochs.
         timeout: Seconds to wait for a worker's batch; 0 waits for ever.
         unexp_padding: Upstream's place for the collator's option of that name.
+        packing: Have the models compute a batch without its padding.
+        device_train_batch_tokens: Tokens that a device computes at once, instead of cells; with ``packing`` only.
         **unknown: Refused.
 
     Raises:
@@ -94,6 +103,9 @@ def build_tahoe_mds_dataloader(
     check_keys(unknown, _LOADER, "tahoe_mds")
     if unexp_padding is not None:
         collator = {"unexp_padding": unexp_padding, **plain(collator)}
+    if packing:
+        collator = {**plain(collator), "packing": True}
+    splitter = _splitter(device_train_batch_tokens, plain(collator))
     cells, collate = read_sections(dataset, collator, device_batch_size, vocab=vocab, cache=cache)
     workers = {"prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers} if num_workers else {}
     loader = StreamingDataLoader(
@@ -107,7 +119,26 @@ def build_tahoe_mds_dataloader(
         worker_init_fn=leave_signals_to_parent,
         **workers,
     )
-    return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells)
+    return DataSpec(dataloader=loader, get_num_samples_in_batch=count_cells, split_batch=splitter)
+
+
+def _splitter(tokens: int | None, collator: Mapping[str, Any]) -> TokenSplitter | None:
+    """What divides a batch by tokens, ``None`` for Composer's own way, which counts cells."""
+    if tokens is None:
+        return None
+    if not collator.get("packing"):
+        raise ValueError("device_train_batch_tokens counts tokens without padding: set packing: true beside it")
+    if tokens < (context := collator.get("max_length", 0)):
+        raise ValueError(f"device_train_batch_tokens must hold a cell of max_length ({context}), found {tokens}")
+    return TokenSplitter(tokens, _most_of_all_processes)
+
+
+def _most_of_all_processes(count: int) -> int:
+    if dist.get_world_size() == 1:
+        return count
+    most = get_device(None).tensor_to_device(torch.tensor(count))
+    dist.all_reduce(most, reduce_operation="MAX")
+    return int(most)
 
 
 def check_loader(section: Mapping[str, Any], where: str) -> None:

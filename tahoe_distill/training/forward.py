@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from composer.utils import dist
 from torch import Tensor
 
 from tahoe_distill.cache.collator import CachedCollator
@@ -12,6 +13,7 @@ from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.models import SetEncoder, Tx1Model
 from tahoe_distill.objectives import ObjectiveSet, Outputs
 from tahoe_distill.teacher import Teacher
+from tahoe_distill.training.sharding import shard_frozen
 
 # Fields of Outputs that every position of the last block goes into; without them it is run for the cell alone.
 _ALL_POSITIONS = frozenset({"genes", "hidden", "pooled", "expression"})
@@ -36,6 +38,7 @@ def forward_model(
     own = view.gene_ids if tokens is None else tokens[view.gene_ids]
     seen = own.ne(model.config.pad_token_id)
     masked = view.masked if sees_masks else None
+    padded, packed = _padding(model, view, pruned=tokens is not None)
     out = model(
         own,
         view.shown if sees_masks else view.target,
@@ -46,6 +49,8 @@ def forward_model(
         output_expression="expression" in needs and model.expression_decoder is not None,
         output_mvc="mvc" in needs and model.mvc_decoder is not None,
         cell_only=not _ALL_POSITIONS & needs,
+        padded=padded,
+        packed=packed,
     )
     return Outputs(
         cell=out.pooler_output,
@@ -59,6 +64,22 @@ def forward_model(
         target=view.target,
         index=view.index,
     )
+
+
+# The lengths change with each batch: traced, each batch would be compiled anew.
+@torch.compiler.disable
+def _padding(model: Tx1Model, view: CellView, *, pruned: bool) -> tuple[bool | None, list[int] | None]:
+    """Whether there is padding, ``None`` where it is not known; and the tokens of cells to compute without it.
+
+    Genes that a student does not know lie anywhere in a row and count as padding, so its cells are not packed. Nor are
+    those of a model without attention, whose work does not grow with padding by more than its pooling.
+    """
+    if view.lengths is None:
+        return None, None
+    if pruned:
+        return True, None
+    packed = list(view.lengths) if view.packed and model.gene_set_encoder is None else None
+    return min(view.lengths) < view.gene_ids.shape[1], packed
 
 
 def forward_flops(model: Tx1Model, cells: int, length: int, *, needs: frozenset[str]) -> int:
@@ -97,16 +118,24 @@ class LiveTeacher:
 
     Args:
         loaded: What :func:`tahoe_distill.load_teacher` returned.
+        shard: Share its weights out over the processes of a node at the first batch, instead of a copy in each.
     """
 
-    def __init__(self, loaded: Teacher):
+    def __init__(self, loaded: Teacher, *, shard: bool = False):
         self.fingerprint = loaded.fingerprint
         self.vocab = loaded.processor.vocab
         self.processor = loaded.processor
-        self.model = loaded.model
+        self._network = loaded.model
+        self._shard = shard
+        self._sharded = False
         self.config = loaded.model.config
         self.embedding_size = loaded.model.config.embedding_size
         self.available = frozenset({"cell", "genes", "hidden", "expression", "mvc"})
+
+    @property
+    def model(self) -> Tx1Model | None:
+        """Its weights; ``None`` once they are shared out, when no process has all of them."""
+        return None if self._sharded else self._network
 
     def check(self, objectives: ObjectiveSet, *, sees_masks: bool) -> None:
         """Nothing to refuse: a live model has every output."""
@@ -118,15 +147,20 @@ class LiveTeacher:
         """The teacher's outputs to a batch, of whole cells or of masked ones."""
         view = teacher_view(batch)
         self._place(view.gene_ids.device)
-        # Inference mode inside a compiled forward breaks torch 2.7's tracing; there it would save nothing either.
-        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
-            return forward_model(self.model, view, needs=needs, sees_masks=sees_masks)
+        # Inference mode inside a compiled forward breaks torch 2.7's tracing; there it would save nothing either. Nor
+        # can weights that were gathered in it be gathered again.
+        plain = torch.compiler.is_compiling() or self._sharded
+        with torch.no_grad() if plain else torch.inference_mode():
+            return forward_model(self._network, view, needs=needs, sees_masks=sees_masks)
 
     @torch.compiler.disable
     def _place(self, device: torch.device) -> None:
-        if self.model.device != device:
-            self.model.to(device)
+        if self._shard and not self._sharded and dist.get_world_size() > 1:
+            shard_frozen(self._network, device, local=dist.get_local_world_size())
+            self._sharded = True
+        elif self._network.device != device:
+            self._network.to(device)
 
     def flops(self, cells: int, length: int, *, needs: frozenset[str]) -> int:
         """Floating-point operations of its part of a training step."""
-        return forward_flops(self.model, cells, length, needs=needs)
+        return forward_flops(self._network, cells, length, needs=needs)

@@ -22,7 +22,7 @@ from tahoe_distill.training.rank_zero import on_each_node
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What says which teacher it is, and where fetched ones are kept.
 _SOURCE_KEYS = ("source", "size", "revision", "cache_dir")
-_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache"}
+_KEYS = {*_SOURCE_KEYS, "use_chem", "attn_implementation", "dtype", "cache", "shard"}
 
 
 @runtime_checkable
@@ -100,9 +100,9 @@ def teacher_provider(spec: str | Mapping[str, Any] | TeacherProvider | None) -> 
 
     Args:
         spec: Source as in :func:`tahoe_distill.load_teacher`; a mapping of its arguments, ``dtype`` (``float32``,
-            ``bfloat16`` or ``float16``) and ``cache``, a folder to read the outputs from instead; a provider, which is
-            handed back; or ``None``. Beside shards with embeddings from ``obsm`` as ``cache``, a ``source`` is run for
-            augmented cells.
+            ``bfloat16`` or ``float16``), ``shard``, to share its weights out over the processes of a node, and
+            ``cache``, a folder to read the outputs from instead; a provider, which is handed back; or ``None``. Beside
+            shards with embeddings from ``obsm`` as ``cache``, a ``source`` is run for augmented cells.
 
     Returns:
         The teacher's provider, ``None`` without one.
@@ -116,8 +116,11 @@ def teacher_provider(spec: str | Mapping[str, Any] | TeacherProvider | None) -> 
     arguments = {"source": spec} if isinstance(spec, str) else dict(spec)
     check_keys(arguments, _KEYS, "model.teacher")
     cache = arguments.pop("cache", None)
+    shard = bool(arguments.pop("shard", False))
+    if cache is not None and shard:
+        raise ValueError("model.teacher.shard shares out a live teacher, and cache needs none: remove one of the two")
     if cache is None:
-        return LiveTeacher(_loaded(arguments))
+        return LiveTeacher(_loaded(arguments), shard=shard)
     if arguments.get("source") and holds_vectors(cache):
         return PreparedTeacher(_loaded(arguments), cached_teacher(cache, {}))
     return cached_teacher(cache, arguments)

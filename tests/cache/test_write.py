@@ -1,10 +1,12 @@
 """A cache is carried on when interrupted, left when whole, and never mixed with another."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tahoe_distill.cache.record import CacheRecord
+from tahoe_distill.cache.write import Split
 from tahoe_distill.locks import FolderInUseError, held
 from tahoe_distill.models import Tx1Processor
 from tahoe_distill.training import caching
@@ -47,6 +49,18 @@ def test_a_finished_cache_is_left_as_it_is(tmp_path, config, monkeypatch):
     first = write_cache(run, tmp_path / "cache", progress=False)
     monkeypatch.setattr(caching, "_TeacherForward", None)
     assert write_cache(run, tmp_path / "cache", progress=False) == first
+
+
+def test_a_share_lies_evenly_over_all_cells(tmp_path, config):
+    record = write_cache(config(), tmp_path / "cache", part_cells=5, cells=10, progress=False)
+    assert {name: split["cells"] for name, split in record.splits.items()} == {"train": 10, "eval": 10}
+    split = Split("train", SimpleNamespace(num_samples=103), None, 8, 0, views=2, part_cells=10, cells=39)
+    assert [(part.view, part.numbers[0], len(part.numbers)) for part in split.parts()] == [
+        *((0, 0, 10), (0, 30, 10), (0, 70, 10)),
+        *((1, 0, 10), (1, 30, 10), (1, 70, 10)),
+    ]
+    few = Split("train", SimpleNamespace(num_samples=103), None, 8, 0, views=1, part_cells=10, cells=4)
+    assert [part.numbers for part in few.parts()] == [range(4)]
 
 
 @pytest.mark.parametrize("change", ["collator", "objectives", "precision"])

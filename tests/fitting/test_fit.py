@@ -13,13 +13,16 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 import tahoe_distill
+from tahoe_distill import embed
 from tahoe_distill.cells import open_cells
+from tahoe_distill.embedding import calibration, confidence
 from tahoe_distill.evaluation.baselines import PENALTIES
 from tahoe_distill.fitting import labelled
 from tahoe_distill.fitting import refine as refining
 from tahoe_distill.fitting.cells import count_cells, split
 from tahoe_distill.fitting.closed_form import ridge_vectors
 from tahoe_distill.fitting.fit import fit_student
+from tahoe_distill.fitting.folder import write_fitted
 from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.fitting.targets import Given
 from tahoe_distill.hub.card import card_of_folder
@@ -199,3 +202,23 @@ def test_logarithms_are_fitted_without_views(fit_cells):
     settings = replace(QUICK, views=None)
     fitted = tahoe_distill.distill(logged, student=STUDENT, teacher_key="X_kind", settings=settings, progress=False)
     assert fitted.record["fit"]["views"] == 1
+
+
+def test_a_fit_tells_how_far_to_trust_its_vectors(fit_cells, given, tmp_path, monkeypatch):
+    few = fit_student(*given, STUDENT, settings=replace(QUICK, steps=0))
+    assert few.confidence is None
+    monkeypatch.setattr(calibration, "MIN_CELLS", 10)
+    monkeypatch.setattr(confidence, "MIN_CELLS", 10)
+    fitted = fit_student(*given, STUDENT, settings=replace(QUICK, steps=0, held_out=0.3))
+    found = fitted.confidence
+    assert found.cells == 42 and found.hidden == calibration.HIDDEN
+    # Of the whole cells it is what the fit itself has measured, around their own mean.
+    held_out = split(140, 0.3, QUICK.seed)[1]
+    teacher = given[1].vectors[held_out]
+    mine = embed(fit_cells[held_out], fitted, copy=True, normalize=False).obsm["X_tx1"]
+    a, b = (x - teacher.mean(axis=0) for x in (mine, teacher))
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert found.closeness[0] == pytest.approx(cosines.mean(), abs=1e-4)
+    assert found.closeness[-1] < found.closeness[0]
+    written = write_fitted(fitted, tmp_path / "student").folder
+    assert {"tx1_fidelity", "tx1_fidelity_low"} <= set(embed(fit_cells, written, copy=True, confidence=True).obs)

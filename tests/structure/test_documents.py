@@ -11,9 +11,10 @@ from tahoe_distill.objectives.schedules import CURVES
 from tahoe_distill.training.student.spec import PRESETS
 from tests.helpers import REPOSITORY
 
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+PLATFORMS = [*(REPOSITORY / "configs").rglob("*.md"), *(REPOSITORY / "mcli").glob("*.md")]
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *PLATFORMS])
 # A path of the repository in backticks, such as `tests/hub/`; not a part of another path, nor one with a placeholder.
-PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli|slurm)/[\w./-]*)`")
+PATH = re.compile(r"`((?:tahoe_distill|tests|configs|docs|scripts|benchmarks|mcli)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 CODE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
 
@@ -25,7 +26,7 @@ SOURCES = re.sub(
 )
 
 
-@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def document(request):
     return request.param
 

@@ -15,11 +15,11 @@ ROOT = Path(tahoe_distill.__file__).parent
 # Rank of each package and of each module beside them; one may import from lower ranks and from itself.
 RANKS = {
     **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors"), 0),
-    **dict.fromkeys(("cells", "objectives", "metrics"), 1),
+    **dict.fromkeys(("cells", "objectives", "metrics", "costs"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
     "cache": 3,
     "evaluation": 4,
-    "training": 5,
+    **dict.fromkeys(("training", "browser"), 5),
     **dict.fromkeys(("fitting", "sweeps"), 6),
     "cli": 7,
 }

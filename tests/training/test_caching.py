@@ -23,7 +23,7 @@ def with_objectives(config, objectives):
     [
         ({"precision": "float8"}, "precision must be one of float16, float32; found 'float8'"),
         ({"store": ["genes"]}, "store may name expression, mvc, pooled; found genes"),
-        ({"views": 0}, "views and part_cells must be 1 or more; found 0 and 8192"),
+        ({"views": 0}, "views, part_cells, cells must be 1 or more; found views 0"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path, run_config, settings, message):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tahoe_distill.embedding import confidence
-from tahoe_distill.embedding.confidence import CONFIDENCE_FILE, Confidence
-from tahoe_distill.training import calibration
-from tahoe_distill.training.calibration import HIDDEN, Calibration
+from tahoe_distill.embedding import calibration, confidence
+from tahoe_distill.embedding.calibration import HIDDEN
+from tahoe_distill.embedding.confidence import Confidence
+from tahoe_distill.hub.folder import CONFIDENCE_FILE
+from tahoe_distill.training.calibration import Calibration
 from tests.helpers.cached import batches, model
 from tests.helpers.in_process import train
 

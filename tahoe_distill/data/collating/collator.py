@@ -17,9 +17,12 @@ from tahoe_distill.data.batch import (
     GENE_IDS,
     GENES,
     ID,
+    LENGTHS,
     MASKED,
+    PACKED,
     SAMPLE,
     SHOWN,
+    STUDENT,
     TARGET,
     TEACHER,
     column,
@@ -40,7 +43,7 @@ class Tx1Collator:
     """Collate samples of Tahoe-x1 shards.
 
     Option names and defaults are those of upstream's ``DataCollator``; ``seed``, ``deterministic``,
-    ``student_max_length`` and ``augment`` are ours.
+    ``student_max_length``, ``augment``, ``packing`` and ``pad_to_multiple_of`` are ours.
 
     Args:
         vocab: A :class:`GeneVocab`.
@@ -66,6 +69,8 @@ class Tx1Collator:
         seed: Seed of all randomness.
         deterministic: For evaluation: the choice of genes depends on the cell alone, masks not on the epoch.
         augment: See :class:`tahoe_distill.data.collating.augment.Augment`.
+        packing: Have the models compute a batch without its padding.
+        pad_to_multiple_of: Pad rows to such a length, the context at most: fewer lengths for ``torch.compile``.
 
     Raises:
         ValueError: For options that contradict each other or lie out of range.
@@ -97,6 +102,8 @@ class Tx1Collator:
         seed: int = 17,
         deterministic: bool = False,
         augment: Mapping[str, Any] | None = None,
+        packing: bool = False,
+        pad_to_multiple_of: int = 1,
     ):
         self.vocab = vocab
         self.max_length = int(max_length)
@@ -120,6 +127,8 @@ class Tx1Collator:
         self.augment = Augment.from_options(plain(augment)) if augment else None
         carries_student = student_max_length is not None and student_max_length < self.max_length
         self.student_max_length = student_max_length if carries_student else None
+        self.packing = packing
+        self.pad_to_multiple_of = int(pad_to_multiple_of)
         self._check(do_padding, drug_to_id_path, student_max_length)
         self.drugs = None if drug_to_id_path is None else DrugTable.from_file(local_file(drug_to_id_path))
         # What stands at padding.
@@ -139,6 +148,7 @@ class Tx1Collator:
             f"student_max_length must exceed keep_first_n_tokens ({keep}), found {student_max_length}": (
                 student_max_length is not None and student_max_length <= keep
             ),
+            f"pad_to_multiple_of must be at least 1, found {self.pad_to_multiple_of}": self.pad_to_multiple_of < 1,
             f"num_bins must be at least 3, found {self.num_bins}": self.num_bins < 3,
             "use_chem_token needs keep_first_n_tokens of 2 or more, for <cls> and <drug>": self.use_chem_token
             and keep < 2,
@@ -161,8 +171,9 @@ class Tx1Collator:
 
         Returns:
             Dict, cells first: ``gene`` (C, G) int64, ``expr`` (C, G) with masked positions at ``mask_value``,
-            ``expr_target`` (C, G), ``gen_mask`` (C, G) bool, ``drug_ids`` (C,) where used, ``student_…`` and
-            ``student_index`` where the student's context is smaller, and the reserved columns.
+            ``expr_target`` (C, G), ``gen_mask`` (C, G) bool, ``lengths`` as a list, ``packed`` where batches are to be
+            computed without padding, ``drug_ids`` (C,) where used, ``student_…`` and ``student_index`` where the
+            student's context is smaller, and the reserved columns.
         """
         keys = self.keys_of(samples)
         cells = self._cells(samples, keys)
@@ -256,7 +267,7 @@ class Tx1Collator:
 
     def assemble(
         self, arrays: Mapping[str, np.ndarray], lengths: np.ndarray, keys: Keys, *, drug_ids: np.ndarray | None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         """A batch of rows that are chosen, binned and padded.
 
         Args:
@@ -270,7 +281,12 @@ class Tx1Collator:
         """
         shown = np.where(arrays[MASKED], np.float32(self.mask_value), arrays[TARGET])
         arrays = {GENE_IDS: arrays[GENE_IDS], SHOWN: shown, TARGET: arrays[TARGET], MASKED: arrays[MASKED]}
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        width = self.width(int(lengths.max()), self.max_length)
+        batch: dict[str, Any] = {name: _widened(row, width, self.fills[name]) for name, row in arrays.items()}
+        # Lists stay on the host, where they spare the models a look at the device.
+        batch[LENGTHS] = lengths.tolist()
+        if self.packing:
+            batch[PACKED] = [True] * len(lengths)
         if drug_ids is not None:
             batch[DRUG_IDS] = torch.from_numpy(drug_ids)
         if self.student_max_length is None:
@@ -284,7 +300,23 @@ class Tx1Collator:
             rule=self.rule,
             fills=self.fills,
         )
-        return {**batch, **cut}
+        short = np.minimum(lengths, self.student_max_length)
+        width = self.width(int(short.max()), self.student_max_length)
+        fills = {f"{STUDENT}{name}": fill for name, fill in self.fills.items()}
+        widened = {name: _widened(tensor.numpy(), width, fills.get(name, 0)) for name, tensor in cut.items()}
+        return {**batch, **widened, f"{STUDENT}{LENGTHS}": short.tolist()}
+
+    def width(self, longest: int, limit: int) -> int:
+        """Positions of a batch's rows: ``longest``, rounded up as ``pad_to_multiple_of`` says, within ``limit``."""
+        rounded = -(-longest // self.pad_to_multiple_of) * self.pad_to_multiple_of
+        return max(longest, min(rounded, limit))
+
+
+def _widened(rows: np.ndarray, width: int, fill: float) -> Tensor:
+    """(C, G) as a tensor (C, ``width``), filled up at the end."""
+    if rows.shape[1] < width:
+        rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=fill)
+    return torch.from_numpy(rows)
 
 
 def _array(value: Any, dtype: Any = None) -> np.ndarray:

@@ -26,7 +26,9 @@ from tahoe_distill.training.rank_zero import on_rank_zero
 from tahoe_distill.training.resume.checkpoint_files import SyncedPaths
 from tahoe_distill.training.resume.configuration import differences, require_same_run
 from tahoe_distill.training.resume.interruption import Interruption, checkpoint_savers
-from tahoe_distill.training.resume.preflight import checkpoint_to_resume
+from tahoe_distill.training.resume.kept_remotely import SentCheckpoints
+from tahoe_distill.training.resume.preflight import SaveSettings, checkpoint_to_resume
+from tahoe_distill.training.sharding import average_gradients, use_replicas
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class DistillationCallback(CallbackWithConfig):
         resume_anyway: Settings, or beginnings of their names, that may differ from those of the checkpoint.
         evaluations: A file that gets a line of JSON after each evaluation, ``{"batch": …, "metrics": {name: value}}``,
             for programs that follow the run. One that resumes repeats those after its checkpoint.
+        checkpoint_store: Folder of an object store that each checkpoint is sent to; ``scripts/distill.py`` sets it
+            where ``save_folder`` is one.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class DistillationCallback(CallbackWithConfig):
         log_schedules: bool = True,
         resume_anyway: Sequence[str] = (),
         evaluations: str | os.PathLike[str] | None = None,
+        checkpoint_store: str | None = None,
     ):
         self.config = plain(train_config)
         self.resume_anyway = list(resume_anyway)
         self.log_schedules = log_schedules
         self.evaluations = evaluations
-        self.interruption = Interruption()
+        self.checkpoint_store = checkpoint_store
+        self.interruption = Interruption(checkpoint_store)
         self.report = RunReport()
         self.checked_gradients = False
         # Made at INIT, when the other callbacks are there.
@@ -80,6 +86,7 @@ class DistillationCallback(CallbackWithConfig):
             self._start_batch(state, logger)
         elif event == Event.INIT:
             self._prepare(state)
+            use_replicas(state, (self.config.get("fsdp_config") or {}).get("data_parallel_replicate_degree"))
             if self.config.get("loggers"):
                 logger.log_hyperparameters(self.config)
         elif event == Event.AFTER_LOAD:
@@ -88,6 +95,7 @@ class DistillationCallback(CallbackWithConfig):
             _check_loaders(state)
             self.stopping.start(state)
             self.shape.start(state)
+            average_gradients(state.model)
             self.report.start(state, self.config)
             self.interruption.watch()
         elif event == Event.BATCH_END:
@@ -124,6 +132,8 @@ class DistillationCallback(CallbackWithConfig):
         # Before Composer makes the schedulers, which count the groups, and before it shards the model.
         for optimizer in state.optimizers:
             group_parameters(state.model, optimizer)
+        latest = SaveSettings.from_config(self.config, dist.get_world_size()).latest
+        sent = SentCheckpoints(self.checkpoint_store, latest) if self.checkpoint_store else None
         for saver in checkpoint_savers(state):
             stages = StageCheckpoints(saver)
             saver.saved_checkpoints = SyncedPaths(
@@ -131,6 +141,7 @@ class DistillationCallback(CallbackWithConfig):
                 sharded=lambda: state.fsdp_sharded_state_dict_enabled,
                 wait=dist.barrier,
                 kept=stages.is_kept,
+                send=sent.send if sent else None,
             )
         self.stopping = StoppingMemory(state)
         on_rank_zero(self._compare_with_checkpoint, "the run cannot carry on")

@@ -14,10 +14,18 @@ from composer.utils import create_interval_scheduler, dist
 from llmfoundry.interfaces import CallbackWithConfig
 from torch import Tensor
 
-from tahoe_distill.embedding.confidence import CONFIDENCE_FILE
 from tahoe_distill.hub.card import write_card
 from tahoe_distill.hub.export import write_model_folder
-from tahoe_distill.hub.folder import BEST_FILE, CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, to_json
+from tahoe_distill.hub.folder import (
+    AVERAGE_FILE,
+    BEST_FILE,
+    CARD_FILE,
+    CONFIDENCE_FILE,
+    HYPERPARAMETERS_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    to_json,
+)
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.calibration import Calibration
@@ -26,7 +34,8 @@ from tahoe_distill.training.callbacks.stages import stages_ended
 from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
-from tahoe_distill.training.student.whole import build_whole, gather_weights, unwrapped
+from tahoe_distill.training.store import StoreFolder, is_remote, local_folder, send_folder
+from tahoe_distill.training.student.whole import average_exports, build_whole, gather_weights, unwrapped
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +44,13 @@ class HFStudentCallback(CallbackWithConfig):
     """Exports the student at an interval, at the end of each stage of a schedule, and at the end of the fit.
 
     The last export gets the name ``folder``; the ones before it ``folder-ba<batch>``; the best one, with ``best``,
-    ``folder-best``. Each is written under a temporary name, loaded in a fresh process and compared, and only then
-    renamed. A mismatch stops the run.
+    ``folder-best``; the mean of the last ones, with ``average_last``, ``folder-average``. Each is written under a
+    temporary name, loaded in a fresh process and compared, and only then renamed. A mismatch stops the run.
 
     Args:
         train_config: The run's configuration, handed in by llm-foundry and recorded in the folder.
-        folder: Where the finished student goes.
+        folder: Where the finished student goes: a folder, or one of an object store (``s3://…``). What goes there is
+            written on this disk first, under its path in the bucket.
         save_interval: How often, in Composer's time strings (``500ba``, ``1ep``, ``1dur``).
         overwrite: Replace folders that exist; otherwise they are an error. What the same run wrote before it was
             killed and resumed is replaced in any case. A run that had ended and is started again writes ``folder``
@@ -51,12 +61,15 @@ class HFStudentCallback(CallbackWithConfig):
             the first may be left out. A student that is not better is kept and not published, and the run ends well.
         best: Name of an evaluation metric, or ``{metric: …, mode: max or min}``: after each evaluation that improves
             on it, the student replaces ``folder-best``, with value and batch in its ``best.json``.
+        average_last: Also write the mean of the weights of so many exports, the last one and those of the interval
+            before it, to ``folder-average``, with their batches in its ``average.json``. Nobody has evaluated it, so
+            it has no metrics.
 
     Raises:
-        FileExistsError: At the start of the run, when ``folder`` exists, or ``folder-best`` of another run, and
-            ``overwrite`` is off.
-        ValueError: At the start of the run, for an unknown dtype, a bad key of ``push_to_hub`` or ``best``, or a metric
-            that the run does not report.
+        FileExistsError: At the start of the run, when ``folder`` exists, or ``folder-best`` or ``folder-average`` of
+            another run, and ``overwrite`` is off.
+        ValueError: At the start of the run, for an unknown dtype, an average of fewer than 2, a bad key of
+            ``push_to_hub`` or ``best``, or a metric that the run does not report.
     """
 
     def __init__(
@@ -70,9 +83,15 @@ class HFStudentCallback(CallbackWithConfig):
         dtype: str = "float32",
         push_to_hub: Mapping[str, Any] | None = None,
         best: str | Mapping[str, Any] | None = None,
+        average_last: int | None = None,
     ):
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"hf_student.dtype must be float32, bfloat16 or float16; found {dtype!r}")
+        if average_last is not None and (not isinstance(average_last, int) or average_last < 2):
+            raise ValueError(
+                f"hf_student.average_last must be 2 or more, the exports to average; found {average_last!r}"
+            )
+        self.average_last = average_last
         self.config = _with_cells(train_config)
         self.push = None if push_to_hub is None else check_push_settings(push_to_hub, "hf_student.push_to_hub")
         if self.push and not self.config.get("eval_loader"):
@@ -81,8 +100,11 @@ class HFStudentCallback(CallbackWithConfig):
                 "push_to_hub"
             )
         self.best = None if best is None else BestSoFar.from_options(best)
-        self.folder = Path(folder)
+        # Of a store's folders, what is there counts; those on this disk are copies.
+        self.remote = str(folder).rstrip("/") if is_remote(folder) else None
+        self.folder = local_folder(folder)
         self.best_folder = self.folder.with_name(f"{self.folder.name}-best")
+        self.average_folder = self.folder.with_name(f"{self.folder.name}-average")
         self.overwrite = overwrite
         self.verify = verify
         self.dtype = getattr(torch, dtype)
@@ -94,13 +116,13 @@ class HFStudentCallback(CallbackWithConfig):
         self.resumed = False
         # Where a run may carry on from a checkpoint, that is loaded first.
         if not self.config.get("autoresume"):
-            self._check_folders(self.folder.exists())
+            self._check_folders(self._exists(self.folder))
 
     def run_event(self, event: Event, state: State, logger: Logger) -> None:
         """Export at the interval and at a stage's end, after an evaluation that improves, and at the end of the fit."""
         # The end of the fit comes after its last evaluation, so that export carries fresh metrics.
         if event == Event.FIT_END:
-            self._export(state, self.folder, push=self.push)
+            self._export_last(state)
         elif event == Event.AFTER_LOAD:
             self._check_start(state)
         elif event == Event.EVAL_BATCH_END:
@@ -126,11 +148,11 @@ class HFStudentCallback(CallbackWithConfig):
         if self.best:
             self.best.check(state)
         self.resumed = bool(self.config.get("autoresume") and state.timestamp.batch.value)
-        exists, own = dist.all_gather_object((self.folder.exists(), self._is_own(self.folder)))[0]
+        exists, own = dist.all_gather_object((self._exists(self.folder), self._is_own(self.folder)))[0]
         self._check_folders(exists and not (own and self.resumed))
         elapsed = state.get_elapsed_duration()
         if elapsed is not None and elapsed >= 1.0 and (self.overwrite or not exists):
-            self._export(state, self.folder, push=self.push)
+            self._export_last(state)
 
     def _keep_cells(self, state: State) -> None:
         """Have the first evaluator's cells at hand for the export's word on how far to trust a vector."""
@@ -160,14 +182,29 @@ class HFStudentCallback(CallbackWithConfig):
 
     def _check_folders(self, in_the_way: bool) -> None:
         if in_the_way and not self.overwrite:
-            raise _exists(self.folder)
-        if self.best and self.best_folder.exists() and not self._may_replace(self.best_folder):
-            raise _exists(self.best_folder)
+            raise _in_the_way(self._place(self.folder))
+        also = ([self.best_folder] if self.best else []) + ([self.average_folder] if self.average_last else [])
+        for folder in also:
+            if self._exists(folder) and not self._may_replace(folder):
+                raise _in_the_way(self._place(folder))
+
+    def _place(self, folder: Path) -> str:
+        """What a folder is called: its address in the store, or its path."""
+        return str(folder) if self.remote is None else f"{self.remote.rpartition('/')[0]}/{folder.name}"
+
+    def _exists(self, folder: Path) -> bool:
+        return folder.exists() if self.remote is None else self._record(folder) is not None
 
     def _is_own(self, folder: Path) -> bool:
         """Whether a folder was written by this run, before it was killed or had ended."""
+        return self._record(folder) == to_json(self.config)
+
+    def _record(self, folder: Path) -> str | None:
+        """The settings of the run that wrote a folder."""
+        if self.remote is not None:
+            return StoreFolder(self._place(folder)).text(HYPERPARAMETERS_FILE)
         record = folder / HYPERPARAMETERS_FILE
-        return record.is_file() and record.read_text(encoding="utf-8") == to_json(self.config)
+        return record.read_text(encoding="utf-8") if record.is_file() else None
 
     def _may_replace(self, folder: Path) -> bool:
         # A resumed run may have other settings by now, such as the number of workers.
@@ -175,6 +212,34 @@ class HFStudentCallback(CallbackWithConfig):
 
     def _interval_folder(self, state: State) -> Path:
         return self.folder.with_name(f"{self.folder.name}-ba{state.timestamp.batch.value}")
+
+    def _export_last(self, state: State) -> None:
+        self._export(state, self.folder, push=self.push)
+        if self.average_last:
+            on_rank_zero(lambda: self._write_average(state), "rank 0 could not average the last exports")
+
+    def _write_average(self, state: State) -> None:
+        """The mean of the last exports, from their folders."""
+        batch = state.timestamp.batch.value
+        exports = {n: path for n, path in self._interval_exports().items() if n < batch} | {batch: self.folder}
+        batches = sorted(exports)[-(self.average_last or 0) :]
+        if len(batches) < (self.average_last or 0):
+            log.warning(
+                "hf_student.average_last asks for the mean of %d exports, and there are %d (batches %s): give a "
+                "shorter save_interval",
+                self.average_last,
+                len(batches),
+                ", ".join(map(str, batches)),
+            )
+        student = average_exports([exports[number] for number in batches], self.dtype)
+        extra = {AVERAGE_FILE: to_json({"batches": batches})}
+        self._write_student(state, unwrapped(state), student, self.average_folder, extra=extra, metrics={})
+
+    def _interval_exports(self) -> dict[int, Path]:
+        """Batch and folder of this run's exports at the interval."""
+        start = f"{self.folder.name}-ba"
+        found = {path.name.removeprefix(start): path for path in self.folder.parent.glob(f"{start}*")}
+        return {int(number): path for number, path in found.items() if number.isdigit() and self._is_own(path)}
 
     def _export(
         self,
@@ -204,6 +269,18 @@ class HFStudentCallback(CallbackWithConfig):
     ) -> None:
         metrics = read_metrics(state) or self.metrics
         student = build_whole(model, weights, self.dtype)
+        self._write_student(state, model, student, folder, extra=extra, metrics=metrics)
+
+    def _write_student(
+        self,
+        state: State,
+        model: TahoeDistillModel,
+        student: Tx1Model,
+        folder: Path,
+        *,
+        extra: Mapping[str, str],
+        metrics: Mapping[str, float],
+    ) -> None:
         recorded = to_json(self.config)
         training = _training(state)
         files = {
@@ -218,9 +295,11 @@ class HFStudentCallback(CallbackWithConfig):
             METRICS_FILE: to_json(metrics),
         }
         processor = model.make_processor(*_names(state))
-        replace = self._may_replace(folder)
+        replace = self.remote is not None or self._may_replace(folder)
         write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
-        log.info("wrote the student to %s", folder)
+        if self.remote is not None:
+            send_folder(folder, self._place(folder))
+        log.info("wrote the student to %s", self._place(folder))
 
     def _confidence(self, student: Tx1Model) -> dict[str, str]:
         """The file that tells how far to trust a vector, where there was an evaluation to learn it from."""
@@ -257,7 +336,7 @@ def _with_cells(train_config: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _exists(folder: Path) -> FileExistsError:
+def _in_the_way(folder: str) -> FileExistsError:
     return FileExistsError(
         f"{folder} exists already; remove it, give callbacks.hf_student.folder another name, or set "
         "callbacks.hf_student.overwrite=true"

@@ -12,6 +12,8 @@ from composer.utils import dist
 from tqdm import tqdm
 
 from tahoe_distill.training.callbacks.eval_metrics import read_metrics
+from tahoe_distill.training.resume.preflight import checkpoint_store
+from tahoe_distill.training.store import is_remote, local_folder
 
 # Shown whatever ``python_log_level`` says: these few lines are the run's own report.
 log = logging.getLogger("tahoe_distill.run")
@@ -110,7 +112,8 @@ def destinations(config: Mapping[str, Any]) -> str:
     """Where a run's student and checkpoints go, in words."""
     student = ((config.get("callbacks") or {}).get("hf_student") or {}).get("folder")
     kept = [f"student to {student}" if student else "no student is exported (no callback hf_student)"]
-    kept.append(f"checkpoints in {config['save_folder']}" if config.get("save_folder") else "no checkpoints")
+    place = checkpoint_store(config) or config.get("save_folder")
+    kept.append(f"checkpoints in {place}" if place else "no checkpoints")
     return ", ".join(kept)
 
 
@@ -129,11 +132,15 @@ def end_lines(state: State, config: Mapping[str, Any], seconds: float) -> str:
     folder = ((config.get("callbacks") or {}).get("hf_student") or {}).get("folder")
     if folder:
         lines.append(f"the student is in {folder}")
-    if config.get("save_folder"):
-        lines.append(f"the checkpoints are in {config['save_folder']}")
+    place = checkpoint_store(config) or config.get("save_folder")
+    if place:
+        lines.append(f"the checkpoints are in {place}")
     if folder:
-        pair = f"--student {folder} --teacher {_teacher(config)}"
-        lines.append(f"next: tahoe-distill embed --model {folder} --adata cells.h5ad --out embedded.h5ad")
+        here = local_folder(folder)
+        if is_remote(folder):
+            lines.append(f"fetch it: tahoe-distill copy {folder} {here}")
+        pair = f"--student {here} --teacher {_teacher(config)}"
+        lines.append(f"next: tahoe-distill embed --model {here} --adata cells.h5ad --out embedded.h5ad")
         lines.append(f"how good is it: tahoe-distill evaluate {pair} --adata held_out.h5ad --out evaluation")
     return "\n".join(lines)
 

@@ -110,6 +110,8 @@ class SyncedPaths(list[str]):
         wait: Called without arguments in each process that has a share: waits for the others.
         kept: Called without arguments: whether a checkpoint is to stay for good. It is not noted then, so that it is
             never among the older ones.
+        send: Called with a path once it is on the disk, in each process that has a share; ``None`` where the run keeps
+            its checkpoints on this disk alone.
     """
 
     def __init__(
@@ -119,20 +121,29 @@ class SyncedPaths(list[str]):
         sharded: Callable[[], bool],
         wait: Callable[[], object],
         kept: Callable[[], bool] = lambda: False,
+        send: Callable[[Path], object] | None = None,
     ):
         super().__init__(paths)
-        self.sharded, self.wait, self.kept = sharded, wait, kept
+        self.sharded, self.wait, self.kept, self.send = sharded, wait, kept, send
 
     def append(self, path: str) -> None:
         """Have a checkpoint and the link to it on the disk, and note it."""
         folder = Path(path).parent
         sync(folder if self.sharded() else path)
         sync_names(folder.parent if self.sharded() else folder)
+        if self.send is not None:
+            self.send(Path(path))
         if self.sharded():
             # The first process removes the older ones, of all.
             self.wait()
         if not self.kept():
             super().append(path)
+
+
+def age_of(name: str) -> tuple[int, int] | None:
+    """Batches and epochs finished that a checkpoint's name tells, ``None`` for another file's name."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (int(found[2]), int(found[1]))
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> SavedCheckpoint | None:

@@ -39,12 +39,16 @@ class RunInterrupted(SystemExit):
 class Interruption:
     """Watches for signals while a run trains.
 
+    Args:
+        checkpoint_store: Where the checkpoints are sent to, for its message.
+
     Attributes:
         received: Number of the signal that this process got, 0 for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint_store: str | None = None) -> None:
         self.received = 0
+        self._store = checkpoint_store
         self._before: dict[int, Any] = {}
         self._told_at = 0.0
         self._saved_at: int | None = None
@@ -71,7 +75,11 @@ class Interruption:
         if event == Event.BATCH_CHECKPOINT:
             self._save_if_told(state)
         elif self._saved_at is not None:
-            raise RunInterrupted(self._message(state))
+            message = self._message(state)
+            if dist.get_global_rank() == 0:
+                # A line of the run's own report, shown at any level: the way a process exits tells a number alone.
+                logging.getLogger("tahoe_distill.run").info(message)
+            raise RunInterrupted(message)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received:
@@ -103,9 +111,10 @@ class Interruption:
         folders = [saver.folder for saver in checkpoint_savers(state)]
         if not folders:
             return f"{name}: the run ended after batch {batch}; it has no save_folder, so nothing of it is kept"
+        place = self._store or folders[0]
         return (
-            f"{name}: the run ended after batch {batch}, and its checkpoint is in {folders[0]}; the same command "
-            "carries on from it"
+            f"{name}: the run ended after batch {batch}, and its checkpoint is in {place}; the same command carries on "
+            "from it"
         )
 
 

@@ -76,6 +76,7 @@ def prepare_run(config: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: When the checkpoints there are cannot be loaded by the processes that this run has.
+        OSError: When they go to an object store that takes nothing.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
@@ -84,8 +85,21 @@ def prepare_run(config: Mapping[str, Any]) -> None:
         log.warning(
             "save_folder is set without %s, which a killed run needs to carry on by itself", ", ".join(settings.missing)
         )
-    if settings.resumes and settings.folder is not None and settings.folder.is_dir() and _has_our_names(config):
+    if not _has_our_names(config):
+        return
+    store = checkpoint_store(config)
+    if store is not None:
+        # Imported here: it brings Composer, which a run on this disk need not wait for.
+        from tahoe_distill.training.resume.kept_remotely import take_newest
+
+        take_newest(store, settings)
+    if settings.resumes and settings.folder is not None and settings.folder.is_dir():
         look_over(settings)
+
+
+def checkpoint_store(config: Mapping[str, Any]) -> str | None:
+    """The folder of an object store that a run's checkpoints are sent to, ``None`` where they stay on this disk."""
+    return ((config.get("callbacks") or {}).get("distillation") or {}).get("checkpoint_store")
 
 
 def end_with_launcher() -> None:

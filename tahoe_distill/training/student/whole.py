@@ -1,12 +1,14 @@
-"""The whole student out of a run whose weights may be sharded over processes."""
+"""The whole student out of a run whose weights may be sharded over processes, and the mean of several exports of it."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from composer.core import State
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.optim.swa_utils import AveragedModel
 
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.model import TahoeDistillModel
@@ -38,3 +40,18 @@ def build_whole(model: TahoeDistillModel, weights: Mapping[str, Tensor], dtype: 
         student = Tx1Model(config)
     student.load_state_dict(weights, assign=True, strict=True)
     return student.to(dtype).eval()
+
+
+def average_exports(folders: Sequence[str | os.PathLike[str]], dtype: torch.dtype) -> Tx1Model:
+    """A student whose weights are the mean of those of several exports of one run, in eval mode.
+
+    Args:
+        folders: The exports, one at least.
+        dtype: Of its weights; the mean is taken in float32.
+    """
+    first, *others = (Tx1Model.from_pretrained(folder, torch_dtype=torch.float32) for folder in folders)
+    mean = AveragedModel(first)
+    for student in (first, *others):
+        mean.update_parameters(student)
+    averaged: Any = mean.module
+    return averaged.to(dtype).eval()

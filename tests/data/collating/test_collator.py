@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from tahoe_distill.data.batch import EPOCH, SAMPLE
+from tahoe_distill.data.batch import EPOCH, SAMPLE, count_cells
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.models.processing_tx1 import GeneVocab
 
@@ -34,7 +34,7 @@ def big_vocab():
 
 def test_order_of_entries_and_padding(big_vocab):
     batch = Tx1Collator(big_vocab, 64, reserve_keys=["id"])(samples_of([5, 9]))
-    assert list(batch) == [*KEYS, "id"]
+    assert list(batch) == [*KEYS, "lengths", "id"] and batch["lengths"] == [6, 10]
     assert batch["gene"].shape == (2, 10) and batch["gene"].dtype == torch.int64
     assert (batch["gene"][0, 6:] == 0).all() and (batch["expr"][0, 6:] == -2).all()
     assert not batch["gen_mask"][0, 6:].any() and not batch["gen_mask"][:, 0].any()
@@ -50,7 +50,9 @@ def test_input_is_not_altered(big_vocab):
         sample["genes"].flags.writeable = sample["expressions"].flags.writeable = False
     collate = Tx1Collator(big_vocab, 40, student_max_length=8, augment={"mix": {"probability": 1.0}})
     first, second = collate(samples), collate(samples)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    lists = {name: first.pop(name) for name in ("lengths", "student_lengths")}
+    assert lists == {"lengths": [40, 40, 40], "student_lengths": [8, 8, 8]}
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     for old, new in zip(before, samples):
         assert np.array_equal(old["expressions"], new["expressions"]) and list(old) == list(new)
 
@@ -154,7 +156,7 @@ def test_drug_token(big_vocab, tmp_path):
     (tmp_path / "drugs.json").write_text('{"<pad>": 0, "DMSO": 3}')
     options = {"use_chem_token": True, "keep_first_n_tokens": 2, "drug_to_id_path": {"local": tmp_path / "drugs.json"}}
     batch = Tx1Collator(big_vocab, 16, **options)(samples_of([4, 50], drug=["DMSO", "unheard of"]))
-    assert list(batch) == [*KEYS, "drug_ids"] and batch["drug_ids"].tolist() == [3, 0]
+    assert list(batch) == [*KEYS, "lengths", "drug_ids"] and batch["drug_ids"].tolist() == [3, 0]
     assert (batch["gene"][:, 1] == 3).all() and (batch["expr_target"][:, 1] == -2).all()
     assert not batch["gen_mask"][:, :2].any()
 
@@ -235,3 +237,20 @@ def test_equal_to_upstream_on_real_cells(real_data, options, upstream_package):
         for name in KEYS:
             assert found[name].dtype == expected[name].dtype, name
             assert torch.equal(found[name], expected[name]), name
+
+
+def test_rows_are_padded_to_a_multiple(big_vocab):
+    samples = samples_of([5, 9, 30])
+    options = {"student_max_length": 12, "seed": 3}
+    plain = Tx1Collator(big_vocab, 40, **options)(samples)
+    batch = Tx1Collator(big_vocab, 40, **options, pad_to_multiple_of=8, packing=True)(samples)
+    assert batch["gene"].shape == (3, 32) and batch["student_gene"].shape == batch["student_index"].shape == (3, 12)
+    assert batch["lengths"] == plain["lengths"] == [6, 10, 31] and batch["student_lengths"] == [6, 10, 12]
+    assert batch.pop("packed") == [True] * 3 and count_cells(batch) == 3
+    for name, tensor in plain.items():
+        if isinstance(tensor, torch.Tensor):
+            assert torch.equal(batch[name][:, : tensor.shape[1]], tensor), name
+    fills = {"gene": 0, "expr": -2, "expr_target": -2, "gen_mask": False}
+    assert all((batch[name][:, 31:] == fill).all() for name, fill in fills.items())
+    with pytest.raises(ValueError, match="pad_to_multiple_of must be at least 1, found 0"):
+        Tx1Collator(big_vocab, 40, pad_to_multiple_of=0)

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tahoe_distill.hub import export
 from tahoe_distill.hub.card import card_of_folder
+from tahoe_distill.hub.folder import strays
 from tahoe_distill.hub.push import NotBetterError
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.training.callbacks import hf_student as export_callback
@@ -39,6 +42,34 @@ def test_the_end_of_the_fit_writes_the_student(tmp_path, fit):
 def test_an_interval_writes_folders_of_their_own(tmp_path, fit):
     fit(HFStudentCallback({}, tmp_path / "hf", save_interval="1ba", verify=False))
     assert {path.name for path in tmp_path.iterdir()} == {"hf", "hf-ba1", "hf-ba2"}
+
+
+def test_the_mean_of_the_last_exports(tmp_path, fit):
+    fit(HFStudentCallback({}, tmp_path / "hf", save_interval="1ba", verify=False, average_last=2))
+    weights = {path.name: load_file(path / "model.safetensors") for path in tmp_path.iterdir()}
+    assert set(weights) == {"hf", "hf-ba1", "hf-ba2", "hf-average"}
+    for name, found in weights["hf-average"].items():
+        expected = (weights["hf"][name].double() + weights["hf-ba2"][name].double()) / 2
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-7)
+    assert any((weights["hf"][name] != found).any() for name, found in weights["hf-average"].items())
+    assert json.loads((tmp_path / "hf-average/average.json").read_text()) == {"batches": [2, 3]}
+    # Its weights are nobody's that were evaluated.
+    assert json.loads((tmp_path / "hf-average/metrics.json").read_text()) == {}
+    assert strays(tmp_path / "hf-average") == []
+
+
+def test_an_average_of_more_exports_than_there_are_is_told(tmp_path, fit, caplog):
+    fit(HFStudentCallback({}, tmp_path / "hf", save_interval="2ba", verify=False, average_last=5))
+    assert "mean of 5 exports, and there are 2 (batches 2, 3)" in caplog.text
+    assert (tmp_path / "hf-average").is_dir()
+
+
+def test_what_cannot_be_averaged_is_refused_before_any_training(tmp_path):
+    with pytest.raises(ValueError, match="average_last must be 2 or more, the exports to average; found 1"):
+        HFStudentCallback({}, tmp_path / "hf", average_last=1)
+    (tmp_path / "hf-average").mkdir()
+    with pytest.raises(FileExistsError, match="hf-average exists already"):
+        HFStudentCallback({}, tmp_path / "hf", average_last=2)
 
 
 def test_a_mismatch_stops_the_run_and_leaves_nothing(tmp_path, fit, monkeypatch):

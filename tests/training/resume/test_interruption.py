@@ -164,10 +164,10 @@ def test_the_job_of_slurm_goes_back_into_the_queue_after_a_checkpoint_alone(tmp_
         (tmp_path / name).chmod(0o755)
     variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NODELIST": "n"}
     environment = {**os.environ, **variables, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = REPOSITORY / "slurm/70m.sbatch"
+    script = REPOSITORY / "configs/slurm/node.sbatch"
     done = subprocess.run(["bash", script, "max_duration=1ep"], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == code
     given = (tmp_path / "composer.log").read_text()
     assert "--nproc 4 --world_size 8 --node_rank 0 --master_addr node1 " in given
-    assert given.endswith("-f configs/70m.yaml max_duration=1ep\n")
+    assert given.endswith("-f configs/70m.yaml variables.run_folder=runs/70m max_duration=1ep\n")
     assert ("requeue 7" in (tmp_path / "scontrol.log").read_text()) is requeued
