@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def hand_out(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def hand_out(package: str, names: Mapping[str, str | None]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
         package: The package, its ``__name__``.
-        names: Each name that it hands out, and the module that defines it.
+        names: Each name that it hands out, and the module that defines it; ``None`` for a module of the package.
     """
 
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(names[name]), name)
+        module = importlib.import_module(names[name] or f"{package}.{name}")
+        value = module if names[name] is None else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 
