@@ -36,7 +36,9 @@ TENSORBOARD = ["tensorboard>=2.9,<2.20"]
 EVALUATE = ["igraph>=0.11", "altair>=5.5", "vl-convert-python>=1.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 SWEEP = ["optuna>=4.2"]
-RAY = ["ray>=2.40"]
+# Stores that hold the vectors of many files.
+ATLAS = ["zarr>=2.18", "pyarrow>=14"]
+RAY = ["ray>=2.40", *ATLAS]
 SOMA = ["tiledbsoma>=1.15"]
 # Approximate nearest neighbours; without it a search is exact.
 SEARCH = ["faiss-cpu>=1.9"]
@@ -80,6 +82,7 @@ setup(
         "onnx": ONNX,
         "evaluate": EVALUATE,
         "sweep": SWEEP,
+        "atlas": ATLAS,
         "ray": RAY,
         "soma": SOMA,
         "search": SEARCH,

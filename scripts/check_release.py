@@ -43,7 +43,7 @@ def main() -> None:
             name = f"{python}[{extra}]"
             log.info("== %s", name)
             with tempfile.TemporaryDirectory() as folder:
-                if not check(python, wheel, extra, Path(folder)):
+                if not check(python, wheel, extra=extra, folder=Path(folder)):
                     failed.append(name)
     if failed:
         sys.exit(f"check_release: error: {', '.join(failed)} failed; what went wrong stands above")
@@ -63,12 +63,12 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def check(python: str, wheel: Path, extra: str, folder: Path) -> bool:
+def check(python: str, wheel: Path, *, extra: str, folder: Path) -> bool:
     """Install the wheel with one extra by one interpreter, and use it; tell whether all of it worked."""
     bin_folder = folder / "venv" / "bin"
     constraints = Path(__file__).resolve().parent.parent / "constraints.txt"
     what = f"{wheel}[{extra}]" if extra else str(wheel)
-    commands = [
+    commands: list[list[str | None]] = [
         [shutil.which(python), "-m", "venv", str(folder / "venv")],
         [str(bin_folder / "python"), "-m", "pip", "install", "-q", "-c", str(constraints), what],
         [str(bin_folder / "tahoe-distill"), "--help"],

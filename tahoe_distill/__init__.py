@@ -12,6 +12,7 @@ _PUBLIC: dict[str, str | None] = {
     "GeneVocab": "tahoe_distill.models",
     "load_teacher": "tahoe_distill.teacher",
     "distill": "tahoe_distill.fitting",
+    "annotate": "tahoe_distill.annotation",
     "embed": "tahoe_distill.embedding",
     "TahoePreprocessor": "tahoe_distill.embedding",
     "tl": None,

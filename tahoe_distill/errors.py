@@ -45,23 +45,6 @@ _KNOWN: tuple[tuple[str, str], ...] = (
 )
 
 
-def how_to_install(extra: str = "") -> str:
-    """The command that installs this package, to be named in messages and cards.
-
-    The one place to change when the name is registered on a package index: until then pip would find nothing by it, or
-    what somebody else registered.
-
-    Args:
-        extra: One of the extras of ``setup.py``; none for the base.
-
-    Examples:
-        >>> how_to_install("fit")
-        "pip install '.[fit]' in the folder of tahoe_distill's repository"
-    """
-    what = f"'.[{extra}]'" if extra else "."
-    return f"pip install {what} in the folder of tahoe_distill's repository"
-
-
 def paragraph(error: BaseException) -> str:
     """What to tell a user of an error, in one paragraph.
 

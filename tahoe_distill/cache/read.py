@@ -3,12 +3,12 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tahoe_distill.cache.collator import CachedCollator
 from tahoe_distill.cache.record import CACHE_FILE, CacheRecord, digest
-from tahoe_distill.data.batch import TEACHER, TEACHER_POOLED, TEACHER_ROWS, teacher_view
+from tahoe_distill.data.batch import EPOCH, TEACHER, TEACHER_POOLED, TEACHER_ROWS, teacher_view
 from tahoe_distill.data.collating.collator import Tx1Collator
 from tahoe_distill.data.shards.writer import METADATA_FILE
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model, Tx1Processor
@@ -178,6 +178,28 @@ def cached_teacher(folder: str | os.PathLike[str], source: Mapping[str, Any]) ->
         processor=processor,
         record=record,
     )
+
+
+def first_views(folder: str | os.PathLike[str], record: CacheRecord) -> Iterator[Mapping[str, Any]]:
+    """The samples of a cache that are cells as they were measured: of each cell the first view, split by split.
+
+    Args:
+        folder: What ``tahoe-distill cache`` wrote.
+        record: Its record.
+
+    Raises:
+        ValueError: When its cells were mixed or thinned.
+    """
+    from tahoe_distill.data.shards.dataset import CellDataset
+
+    for split, about in record.splits.items():
+        if (record.collator.get(split) or {}).get("augment"):
+            raise ValueError(f"{folder}: its cells were mixed or thinned before the teacher saw them, so none is real")
+        dataset = CellDataset.from_options({"local": os.path.join(folder, split), "shuffle": False})
+        for place in range(about["cells"]):
+            sample = dataset.get_item(place)
+            if not sample.get(EPOCH):
+                yield sample
 
 
 def _check_source(folder: str, record: CacheRecord, source: Mapping[str, Any]) -> None:

@@ -1,24 +1,32 @@
-"""Embed the cells of a file of any size (h5ad, zarr, 10x .h5) with a student or a converted teacher.
+"""Embed the cells of files of any size (h5ad, zarr, 10x .h5) with a student or a converted teacher.
 
-Writes a copy of the input with the vectors in obsm. Memory does not grow with the file; a run that was killed or
-interrupted carries on when the same command is given again.
+Of one file it writes a copy with the vectors in obsm; of several, or of a pattern in quotes, one store of their tables
+and vectors (.zarr or .parquet), on this machine, in shares or on a Ray cluster. Memory does not grow with the cells; a
+run that was killed or interrupted carries on when the same command is given again.
 """
 
 import argparse
+import glob
 import sys
 import time
+from typing import Any
 
 from tahoe_distill.cli.reading import add_reading_arguments
 from tahoe_distill.embedding import BACKENDS
 
-EXAMPLE = "tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad"
+EXAMPLE = """tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad
+  tahoe-distill embed --model runs/quickstart/hf --adata 'atlas/*.h5ad' --out atlas.zarr --ray"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
-    parser.add_argument("--adata", required=True, help="h5ad, zarr or 10x .h5 with raw counts or log1p of them")
-    parser.add_argument("--out", required=True, help="file to write: zarr where the input is, h5ad otherwise")
+    parser.add_argument(
+        "--adata", required=True, nargs="+", help="h5ad, zarr or 10x .h5 with raw counts or log1p of them; or patterns"
+    )
+    parser.add_argument(
+        "--out", required=True, help="of one file: zarr where it is, h5ad otherwise; of several: .zarr or .parquet"
+    )
     parser.add_argument("--key-added", default="X_tx1", help="key of obsm (default: X_tx1)")
     add_reading_arguments(parser)
     parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
@@ -43,43 +51,111 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="embed cells that doctor calls meaningless, whose vectors mean nothing"
     )
+    _add_atlas_arguments(parser)
+
+
+def _add_atlas_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is for many files."""
+    group = parser.add_argument_group("many files in one store")
+    group.add_argument(
+        "--on-error", choices=["stop", "skip"], default="stop", help="at a file that cannot be read (default: stop)"
+    )
+    group.add_argument(
+        "--shard", metavar="I/N", type=_shard, help="do one of N shares; the last to end writes the output"
+    )
+    group.add_argument(
+        "--store", metavar="DIR", help="keep cells by their content there, and compute none of them twice"
+    )
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="use a Ray cluster (default: start one on this machine)",
+    )
+    group.add_argument("--actors", type=int, help="actors of the cluster (default: as many as fit)")
+    group.add_argument("--actor-cores", type=int, default=1, help="CPU cores set aside for each (default: 1)")
+    group.add_argument("--actor-memory", type=float, default=2.0, metavar="GB", help="memory of each (default: 2 GB)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Embed the file; Ctrl-C leaves a state that the same command carries on from."""
-    from tahoe_distill.embedding import embed_file
-    from tahoe_distill.embedding.summary import summary
-
+    """Embed; Ctrl-C leaves a state that the same command carries on from."""
     began = time.perf_counter()
     try:
-        out = embed_file(
-            args.adata,
-            args.model,
-            args.out,
-            key_added=args.key_added,
-            layer=args.layer,
-            gene_key=args.gene_key,
-            symbols=args.symbols,
-            drug_key=args.drug_key,
-            overwrite=args.overwrite,
-            force=args.force,
-            confidence=args.confidence,
-            progress=True,
-            genes=args.genes,
-            normalize=not args.no_normalize,
-            dim=args.dim,
-            batch_size=args.batch_size,
-            device=args.device,
-            devices=args.devices,
-            dtype=args.dtype,
-            backend=args.backend,
-            workers=args.workers,
-            window=args.window,
-        )
+        told = _embed_many(args) if _is_atlas(args) else _embed_one(args, began)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command carries on from here", file=sys.stderr)
         raise SystemExit(130) from None
-    print(summary(out, args.key_added, time.perf_counter() - began))
+    print(told)
+
+
+def _is_atlas(args: argparse.Namespace) -> bool:
+    """Whether tables and vectors alone are wanted, and not a copy of one file with all it holds."""
+    several = len(args.adata) > 1 or glob.has_magic(args.adata[0])
+    return (
+        several or args.out.endswith(".parquet") or any(way is not None for way in (args.shard, args.store, args.ray))
+    )
+
+
+def _embed_one(args: argparse.Namespace, began: float) -> str:
+    from tahoe_distill.embedding import embed_file
+    from tahoe_distill.embedding.summary import summary
+
+    out = embed_file(args.adata[0], args.model, args.out, genes=args.genes, **_settings(args))
+    return summary(out, args.key_added, time.perf_counter() - began)
+
+
+def _embed_many(args: argparse.Namespace) -> str:
+    from tahoe_distill.atlas import embed_atlas
+    from tahoe_distill.atlas.ray_way import RaySettings
+
+    ray = None
+    if args.ray is not None:
+        ray = RaySettings(args.ray, actors=args.actors, cores=args.actor_cores, memory=args.actor_memory)
+    if args.genes:
+        raise ValueError("--genes is for the genes of one file; leave it out, or embed each file alone")
+    found = embed_atlas(
+        args.adata, args.model, args.out, on_error=args.on_error, shard=args.shard, store=args.store, ray=ray,
+        **_settings(args),
+    )  # fmt: skip
+    for path, reason in found.skipped.items():
+        print(f"left out {path}: {reason}", file=sys.stderr)
+    if found.out is None:
+        return f"{found.computed:,} cells done; {found.windows_left:,} windows are left to the other shards"
+    left_out = f", {len(found.skipped):,} inputs left out" if found.skipped else ""
+    return f"{found.cells:,} cells, {found.computed:,} of them now{left_out}; vectors in {found.out}"
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "key_added": args.key_added,
+        "layer": args.layer,
+        "gene_key": args.gene_key,
+        "symbols": args.symbols,
+        "drug_key": args.drug_key,
+        "overwrite": args.overwrite,
+        "force": args.force,
+        "confidence": args.confidence,
+        "progress": True,
+        "normalize": not args.no_normalize,
+        "dim": args.dim,
+        "batch_size": args.batch_size,
+        "device": args.device,
+        "devices": args.devices,
+        "dtype": args.dtype,
+        "backend": args.backend,
+        "workers": args.workers,
+        "window": args.window,
+    }
+
+
+def _shard(text: str) -> tuple[int, int] | str:
+    if text == "merge":
+        return text
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdigit() and count.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; expected I/N, such as 3/16, or merge")
+    return int(number), int(count)
 
 
 def _batch_size(text: str) -> int | str:

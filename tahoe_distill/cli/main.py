@@ -14,12 +14,14 @@ from tahoe_distill.errors import is_spoken, paragraph, rest
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "with a student and cells": {
         "embed": ("embed", "embed an h5ad with a student or teacher"),
+        "annotate": ("annotate", "label the cells of a file, with calibrated probabilities"),
         "doctor": ("doctor", "tell what embedding a file will do, before it does"),
         "page": ("page", "write a page that embeds cells in a browser, by a student without attention"),
     },
     "for a student of your own, on this machine": {
         "fit": ("fit", "fit a student without attention on this machine, without Composer"),
         "specialise": ("specialise", "prune a student without attention to an atlas, and adapt it"),
+        "probe": ("probe", "fit a classifier of labelled cells on a model's vectors"),
     },
     "around a training run": {
         "prepare": ("prepare", "write MDS shards from h5ad files"),
@@ -36,6 +38,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("compare", "order students by a number, and let the first through or not"),
         "figures": ("figures", "draw a paper's figures and tables from evaluations and sweeps that were written"),
         "push": ("push", "publish an exported student on the hub"),
+    },
+    "for an atlas": {
+        "audit": ("audit", "recompute a random share of an atlas from its sources"),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tahoe_distill.errors import how_to_install
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import CellEncoder, Tx1Model, Tx1Processor
 
 OPSET = 17

@@ -81,12 +81,13 @@ def examine(
     return findings
 
 
-def check_cells_make_sense(session: Session) -> Survey:
+def check_cells_make_sense(session: Session, *, most: int | None = None) -> Survey:
     """Look at all cells before they are embedded, by the thresholds of :func:`examine`; warns where it would.
 
     Args:
         session: Model and cells. A forced one takes cells that have next to nothing to do with the vocabulary; values
             that no cell can have are refused all the same.
+        most: Cells to look at, the first ones; ``None`` for all.
 
     Returns:
         What was seen: lengths, sums, and whatever one look at all cells tells.
@@ -97,7 +98,7 @@ def check_cells_make_sense(session: Session) -> Survey:
     """
     cells = session.cells
     require_cells(cells.source)
-    survey = survey_cells(cells.source, cells.tokens, closely=False)
+    survey = survey_cells(cells.source, cells.tokens, closely=False, most=most)
     if survey.wrong:
         raise ValueError(f"{cells.source.where}: {complaint(survey.wrong)}")
     findings = [*_coverage(survey), *_cells(survey, session.processor)]

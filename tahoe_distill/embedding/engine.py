@@ -17,6 +17,9 @@ from tahoe_distill.models.processing_tx1 import Cell
 
 log = logging.getLogger(__name__)
 
+# Batches of fixed shape: lengths are rounded up to multiples, and a batch has so many cells or tokens at most.
+_STEP, _MOST, _TOKENS = 64, 32, 8192
+
 
 @dataclass
 class WindowResult:
@@ -84,7 +87,7 @@ class Engine:
                     vectors = self.backend(**batch)
                 else:
                     vectors = self._inspect(numbers, batch, sums, rows)
-                result.vectors[numbers] = vectors.float().cpu().numpy()
+                result.vectors[numbers] = vectors[: len(numbers)].float().cpu().numpy()
                 if on_batch is not None:
                     on_batch(len(numbers))
         result.genes = None if sums is None else sums.get()
@@ -95,7 +98,32 @@ class Engine:
         self, cells: list[Cell], drug_ids: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         """Yield the numbers of the cells of each batch, and their tensors on the device."""
+        if self.options.fixed_shapes:
+            return self._fixed_batches(cells, drug_ids)
         return self.model.batches(self.processor, cells, drug_ids=drug_ids, batch_size=self.options.batch_size)
+
+    def _fixed_batches(self, cells, drug_ids):
+        """As :meth:`batches`, in shapes that no cell's company has a say in; what is short of one is filled up."""
+        lengths = np.array([len(tokens) for tokens, _ in cells], dtype=np.int64)
+        # avg-pool counts padding, so there is none.
+        step = 1 if self.model.config.pooling == "avg-pool" else _STEP
+        widths = -(-lengths // step) * step
+        for width in np.unique(widths).tolist():
+            count = max(1, min(_MOST, _TOKENS // width))
+            there = np.flatnonzero(widths == width)
+            for start in range(0, len(there), count):
+                numbers = there[start : start + count]
+                filled = np.resize(numbers, count)
+                drugs = None if drug_ids is None else np.asarray(drug_ids)[filled]
+                batch = self.processor.pad([cells[number] for number in filled], drugs)
+                yield numbers, {name: self._widened(name, tensor, width) for name, tensor in batch.items()}
+
+    def _widened(self, name, tensor, width):
+        """A tensor of a batch on the device, (C, G) ones with padding up to ``width``."""
+        tensor = tensor.to(self.device)
+        fill = {"gene_ids": self.processor.vocab["<pad>"], "expression_bins": self.processor.pad_value}
+        missing = width - tensor.shape[1] if tensor.ndim == 2 else 0
+        return torch.nn.functional.pad(tensor, (0, missing), value=fill.get(name, 0)) if missing else tensor
 
     def _inspect(self, numbers, batch, sums, rows):
         """Cell embeddings by the whole model, which also says what genes and attention are."""

@@ -3,19 +3,22 @@
 import hashlib
 import logging
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from tahoe_distill.cells.stores import identity, stamp
 from tahoe_distill.cells.symbols import Symbols
-from tahoe_distill.embedding.confidence import COLUMNS, confidence_columns, load_confidence
+from tahoe_distill.embedding.confidence import COLUMNS, Confidence, confidence_columns, load_confidence
 from tahoe_distill.embedding.doctor import check_cells_make_sense
 from tahoe_distill.embedding.engine import Totals
 from tahoe_distill.embedding.loading import ModelSource, processor_fingerprint
 from tahoe_distill.embedding.options import Options
-from tahoe_distill.embedding.output import check_key, check_output, check_place, write_output
+from tahoe_distill.embedding.output import Added, check_key, check_output, check_place, write_output
 from tahoe_distill.embedding.partial import PartialResult, drop, telling_space, unfinished
 from tahoe_distill.embedding.pipeline import run_windows
 from tahoe_distill.embedding.session import Session, open_session
@@ -72,33 +75,103 @@ def embed_file(
     options = Options(**settings)
     if options.attentions is not None:
         raise ValueError("attentions are not written to files; call tahoe_distill.embed on the cells of interest")
-    path, out = _path(path), Path(out)
     check_key(key_added)
-    check_place(out, overwrite=overwrite)
+
+    def keys(session: Session) -> list[str]:
+        # Read before any work: a model without it is told at once.
+        trust.extend([load_confidence(session.name)] if confidence else [])
+        return [*_keys(session, key_added), *(f"obs/{name}" for name in COLUMNS if confidence)]
+
+    def add(session: Session, found: FileVectors) -> Added:
+        varm = found.totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+        columns = confidence_columns(trust[0], found.vectors, found.genes_read) if trust else {}
+        return Added(
+            uns={key_added: found.noted},
+            obsm={key_added: found.vectors},
+            varm={} if varm is None else {key_added: varm},
+            obs=columns,
+        )
+
+    trust: list[Confidence] = []
     chosen: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "symbols": symbols, "drug_key": drug_key}
+    given: dict[str, Any] = {"overwrite": overwrite, "force": force, "progress": progress}
+    return vectors_into_file(path, model, out, keys=keys, add=add, options=options, chosen=chosen, **given)
+
+
+@dataclass(frozen=True)
+class FileVectors:
+    """What the cells of a file came to.
+
+    Args:
+        vectors: (n_obs, e) float32, which live on the disk.
+        noted: What to note in ``uns``.
+        genes_read: (n_obs,) genes that each vector is made of.
+        totals: What all cells add up to.
+    """
+
+    vectors: np.ndarray
+    noted: dict[str, object]
+    genes_read: np.ndarray
+    totals: Totals
+
+
+def vectors_into_file(
+    path: str | os.PathLike[str],
+    model: ModelSource,
+    out: str | os.PathLike[str],
+    *,
+    keys: Callable[[Session], list[str]],
+    add: Callable[[Session, FileVectors], Added],
+    options: Options,
+    chosen: Mapping[str, Any],
+    overwrite: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Embed a file of any size, and write a copy of it with whatever is made of the vectors.
+
+    Args:
+        path: Input, as in :func:`embed_file`.
+        model: As in :func:`tahoe_distill.embed`.
+        out: Output, as in :func:`embed_file`.
+        keys: What will be written, such as ``obsm/X_tx1``; asked before any work.
+        add: What to write, of the vectors.
+        options: How to embed.
+        chosen: ``layer``, ``gene_key``, ``symbols`` and ``drug_key``.
+        overwrite: As in :func:`embed_file`.
+        force: As in :func:`tahoe_distill.embed`.
+        progress: Show a progress bar.
+
+    Returns:
+        The path of the output.
+
+    Raises:
+        ValueError: When input, model, output or options do not fit; nothing has been written then.
+        FolderInUseError: When another process writes this output.
+        OSError: When the disk is full; what is done is kept.
+    """
+    path, out = _path(path), Path(out)
+    check_place(out, overwrite=overwrite)
     size = stamp(path)[0] if path.exists() else 0
     with telling_space(out.parent, size), unfinished(out, f"embed {path.name}") as folder:
         found = _identity(path)
+        layer = chosen["layer"]
         rows = folder / f"rows-{hashlib.sha256(f'{path.resolve()} {layer} {found}'.encode()).hexdigest()[:16]}"
         with open_session(path, model, options, **chosen, force=force, turned=rows) as session:
-            keys = [*_keys(session, key_added), *(f"obs/{name}" for name in COLUMNS if confidence)]
-            check_output(session.cells.source, out, keys, needed=_bytes(session), overwrite=overwrite)
-            trust = load_confidence(session.name) if confidence else None
+            check_output(session.cells.source, out, keys(session), needed=_bytes(session), overwrite=overwrite)
             session.check()
             survey = check_cells_make_sense(session)
             noted = session.provenance()
             run = {**noted, **_run_identity(session, path), "input_files": found}
             partial = PartialResult(folder, run, **_extent(session), overwrite=overwrite)
             totals = _run(session, partial, progress)
-            varm = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
-            genes = session.genes_read(survey.lengths)
-        columns = {} if trust is None else confidence_columns(trust, partial.vectors, genes)
+            noted |= {**totals.counts, "counts_known": survey.share}
+            added = add(session, FileVectors(partial.vectors, noted, session.genes_read(survey.lengths), totals))
         if _identity(path) != found:
             drop(folder)
             raise ValueError(f"{path} changed while it was read, so nothing was written; embed it again once it stays")
         # The input is closed, so a copy of it may take its place.
-        uns = {**noted, **totals.counts, "counts_known": survey.share}
-        write_output(path, out, key_added, vectors=partial.vectors, uns=uns, varm=varm, obs=columns)
+        write_output(path, out, added)
         drop(folder)
     return out
 

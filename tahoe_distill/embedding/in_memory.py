@@ -4,6 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tahoe_distill.embedding.loading import ModelSource
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.output import check_key, check_keys
 from tahoe_distill.embedding.pipeline import run_windows
-from tahoe_distill.embedding.session import open_session
+from tahoe_distill.embedding.session import Session, open_session
 
 log = logging.getLogger(__name__)
 
@@ -111,23 +112,57 @@ def embed(
     _check_target(adata, key_added, options, overwrite, copy, COLUMNS if confidence else ())
     with open_session(adata, model, options, **chosen, force=force) as session:
         trust = load_confidence(session.name) if confidence else None
-        session.check()
-        survey = check_cells_make_sense(session)
-        noted = session.provenance()
-        vectors, totals, attention = _run(session, progress)
-        table = totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
-        columns = {} if trust is None else confidence_columns(trust, vectors, session.genes_read(survey.lengths))
-    totals.warn()
+        found = vectors_in_memory(session, progress)
+        table = found.totals.gene_table(session.cells.tokens, session.model.config.hidden_size)
+        columns = {} if trust is None else confidence_columns(trust, found.vectors, found.genes_read)
+    found.totals.warn()
     target = writable(adata, copy)
     for name, values in columns.items():
         target.obs[name] = values
-    target.obsm[key_added] = vectors
-    target.uns[key_added] = {**noted, **totals.counts, "counts_known": survey.share}
+    target.obsm[key_added] = found.vectors
+    target.uns[key_added] = found.noted
     if table is not None:
         target.varm[key_added] = table
-    if attention is not None:
-        target.layers[f"{key_added}_attention"] = attention
+    if found.attention is not None:
+        target.layers[f"{key_added}_attention"] = found.attention
     return target if copy else None
+
+
+@dataclass(frozen=True)
+class MemoryVectors:
+    """What the cells of a session came to.
+
+    Args:
+        vectors: (n_obs, e) float32.
+        noted: What to note in ``uns``.
+        genes_read: (n_obs,) genes that each vector is made of.
+        totals: What all cells add up to.
+        attention: (n_obs, n_vars) sparse, where it was wanted.
+    """
+
+    vectors: np.ndarray
+    noted: dict[str, object]
+    genes_read: np.ndarray
+    totals: Totals
+    attention: sparse.csr_matrix | None
+
+
+def vectors_in_memory(session: Session, progress: bool = False) -> MemoryVectors:
+    """Check a session and embed its cells; what :meth:`Totals.warn` says is left to the caller.
+
+    Args:
+        session: Model, cells and options.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: When genes, counts or options do not fit.
+    """
+    session.check()
+    survey = check_cells_make_sense(session)
+    noted = session.provenance()
+    vectors, totals, attention = _run(session, progress)
+    noted = {**noted, **totals.counts, "counts_known": survey.share}
+    return MemoryVectors(vectors, noted, session.genes_read(survey.lengths), totals, attention)
 
 
 def _check_target(
@@ -139,6 +174,20 @@ def _check_target(
     keys = [f"{group}/{key}" for group in ("obsm", "uns", *(["varm"] if options.genes else []))]
     keys += [f"layers/{key}_attention"] if options.attentions is not None else []
     keys += [f"obs/{column}" for column in columns]
+    check_free(adata, keys, overwrite=overwrite)
+
+
+def check_free(adata: AnnData, keys: list[str], *, overwrite: bool) -> None:
+    """Refuse, before any work, to replace what is not to be replaced.
+
+    Args:
+        adata: The object that will be written to.
+        keys: Keys such as ``obsm/X_tx1`` that will be written.
+        overwrite: Whether what stands there may be replaced.
+
+    Raises:
+        ValueError: When one is there that must stay.
+    """
     parts = {name: (name.partition("/")[0], name.partition("/")[2]) for name in keys}
     found = {
         name: getattr(adata, part)[entry] for name, (part, entry) in parts.items() if entry in getattr(adata, part)

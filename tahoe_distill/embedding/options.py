@@ -31,6 +31,8 @@ class Options:
             from the last), several of them, or ``"all"``; averaged over those blocks and all heads.
         window: Cells that are sorted by length and committed together; ``None`` for 1,024 on CPUs, 4,096 on GPUs.
         workers: Processes that tokenise; 0 for a thread beside the model, enough for most CPU runs.
+        fixed_shapes: Compute in batches whose shape follows from the length of each cell alone, so that a cell's vector
+            has the same bits in whatever company; overrides ``batch_size``.
 
     Raises:
         ValueError: When a value is out of its range or two of them exclude each other.
@@ -47,6 +49,7 @@ class Options:
     attentions: int | str | Sequence[int] | None = None
     window: int | None = None
     workers: int = 0
+    fixed_shapes: bool = False
 
     def __post_init__(self):
         _check_batch_size(self.batch_size)
@@ -58,6 +61,13 @@ class Options:
             )
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be a positive number of cells, found {self.window}")
+        if self.fixed_shapes and self.backend not in ("torch", "onnx"):
+            raise ValueError(
+                f"backend {self.backend!r} computes a cell by its company, so its bits cannot be kept for others; use "
+                "'torch' or 'onnx'"
+            )
+        if self.fixed_shapes and (self.genes or self.attentions is not None):
+            raise ValueError("batches of fixed shape give cell embeddings alone; leave out genes and attentions")
         if self.workers < 0:
             raise ValueError(f"workers must be 0 or more, found {self.workers}")
         for device in self.places():

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +155,29 @@ def _check_format(cells, out):
         raise ValueError(f"input {name} and output {out.name} must have one format; expected both .h5ad or both .zarr")
 
 
-def write_output(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    key: str,
-    *,
-    vectors: np.ndarray,
-    uns: dict[str, object],
-    varm: np.ndarray | None = None,
-    obs: Mapping[str, np.ndarray] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Added:
+    """What is written beside the cells of a file.
+
+    Args:
+        uns: Dict by key.
+        obsm: (n_obs, …) float32 arrays by key, which may live on the disk.
+        varm: (n_vars, …) float32 arrays by key.
+        obs: (n_obs,) columns by name.
+    """
+
+    uns: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    obsm: Mapping[str, np.ndarray] = field(default_factory=dict)
+    varm: Mapping[str, np.ndarray] = field(default_factory=dict)
+    obs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take."""
+        return sum(array.nbytes for array in (*self.obsm.values(), *self.varm.values()))
+
+
+def write_output(path: str | os.PathLike[str], out: str | os.PathLike[str], added: Added) -> None:
     """Write the input and the results to ``out``.
 
     The file grows under another name and is renamed when it is whole, so ``out`` may be the input itself, and a crash
@@ -172,11 +186,7 @@ def write_output(
     Args:
         path: Input file.
         out: Output file.
-        key: Key of ``obsm``, ``uns`` and ``varm``.
-        vectors: (n_obs, e) float32 array, which may live on the disk.
-        uns: Dict for ``uns[key]``.
-        varm: (n_vars, d) gene embeddings, or ``None``.
-        obs: (n_obs,) columns by name.
+        added: The results.
 
     Raises:
         OSError: When the disk is full; the unfinished file is removed.
@@ -184,57 +194,62 @@ def write_output(
     out, growing = Path(out), growing_of(out)
     remove(growing)
     try:
-        with telling_space(out.parent, stamp(path)[0] + vectors.nbytes):
+        with telling_space(out.parent, stamp(path)[0] + added.nbytes):
             with open_cells(path) as cells:
                 cells.copy_to(growing)
             if growing.is_file():
                 # HDF5 cannot close a file without room to grow, and says so at length. It cuts off what is too much.
-                more = vectors.nbytes + (0 if varm is None else varm.nbytes) + _SLACK
-                allocate(growing, growing.stat().st_size + more)
+                allocate(growing, growing.stat().st_size + added.nbytes + _SLACK)
             if growing.is_dir():
-                _add_to_zarr(growing, key, vectors, uns, varm, obs or {})
+                _add_to_zarr(growing, added)
             else:
-                _add_to_h5ad(growing, key, vectors, uns, varm, obs or {})
+                _add_to_h5ad(growing, added)
             sync(growing)
-        _put_in_place(growing, out)
+        replace_output(growing, out)
     finally:
         remove(growing)
 
 
-def _add_to_h5ad(growing, key, vectors, uns, varm, obs):
+def _add_to_h5ad(growing, added):
     with h5py.File(growing, "r+") as file:
-        for name in ("obsm", "uns", "varm"):
-            if name not in file:
-                write_elem(file, name, {})
-        if key in file["obsm"]:
-            del file["obsm"][key]
-        dataset = file["obsm"].create_dataset(key, shape=vectors.shape, dtype=np.float32)
-        dataset.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        for start in range(0, len(vectors), _STEP):
-            dataset[start : start + _STEP] = vectors[start : start + _STEP]
-        write_elem(file["uns"], key, uns)
-        if varm is not None:
-            write_elem(file["varm"], key, varm)
-        _add_columns(file["obs"], obs)
+        for key, array in added.obsm.items():
+            group = _group(file, "obsm")
+            if key in group:
+                del group[key]
+            dataset = group.create_dataset(key, shape=array.shape, dtype=np.float32)
+            dataset.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            for start in range(0, len(array), _STEP):
+                dataset[start : start + _STEP] = array[start : start + _STEP]
+        _add_small(file, added)
 
 
-def _add_to_zarr(growing, key, vectors, uns, varm, obs):
+def _add_to_zarr(growing, added):
     import zarr
 
     consolidated = (growing / ".zmetadata").exists() or "consolidated_metadata" in _text(growing / "zarr.json")
-    group = open_zarr(growing, "r+")
-    for name in ("obsm", "uns", "varm"):
-        if name not in group:
-            write_elem(group, name, {})
-    write_elem(
-        group["obsm"], key, np.asarray(vectors), dataset_kwargs={"chunks": (min(_STEP, len(vectors)), vectors.shape[1])}
-    )
-    write_elem(group["uns"], key, uns)
-    if varm is not None:
-        write_elem(group["varm"], key, varm)
-    _add_columns(group["obs"], obs)
+    root = open_zarr(growing, "r+")
+    for key, array in added.obsm.items():
+        chunks = (min(_STEP, len(array)), array.shape[1])
+        write_elem(_group(root, "obsm"), key, np.asarray(array), dataset_kwargs={"chunks": chunks})
+    _add_small(root, added)
     if consolidated:
         zarr.consolidate_metadata(str(growing))
+
+
+def _add_small(root, added):
+    for name in ("obsm", "uns", "varm"):
+        _group(root, name)
+    for name, entries in (("uns", added.uns), ("varm", added.varm)):
+        for key, entry in entries.items():
+            write_elem(_group(root, name), key, entry)
+    _add_columns(root["obs"], added.obs)
+
+
+def _group(root, name):
+    """A group of a stored AnnData, made where it has none."""
+    if name not in root:
+        write_elem(root, name, {})
+    return root[name]
 
 
 def _add_columns(table, columns):
@@ -249,7 +264,8 @@ def _text(path):
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _put_in_place(growing, out):
+def replace_output(growing: Path, out: Path) -> None:
+    """Give a whole output its name; a crash leaves either the old one or the new one."""
     if growing.is_dir() and out.exists():
         old = former_of(out)
         os.replace(out, old)

@@ -162,16 +162,11 @@ class PartialResult:
         path = self.folder / STATE
         if not path.exists():
             return None
-        state = _json_object(path)
+        state = read_state(path)
         numbers = [state.get(name) for name in ("windows", *COUNTS)]
         if not isinstance(state.get("run"), dict) or not all(type(number) is int for number in numbers):
             raise ValueError(_unreadable(path, f"expected a run and its counts, found {', '.join(state) or 'nothing'}"))
-        if state["run"] != run:
-            wrong = sorted(name for name in {*run, *state["run"]} if run.get(name) != state["run"].get(name))
-            raise ValueError(
-                f"{self.folder} holds the unfinished result of another run (different: {', '.join(wrong)}); repeat "
-                "that run's command to finish it, or pass --overwrite (overwrite=True) to drop it"
-            )
+        refuse_other_run(self.folder, state["run"], run)
         if not 0 < state["windows"] <= windows:
             raise ValueError(_unreadable(path, f"found {state['windows']} of {windows} windows"))
         return state
@@ -236,7 +231,32 @@ class PartialResult:
         sync(path)
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def refuse_other_run(folder: Path, found: object, run: dict[str, Any]) -> None:
+    """Refuse to carry on what another run began.
+
+    Args:
+        folder: Where it lies.
+        found: What identifies the run that began it.
+        run: What identifies this one.
+
+    Raises:
+        ValueError: With what differs.
+    """
+    there = found if isinstance(found, dict) else {}
+    wrong = sorted(name for name in {*run, *there} if run.get(name) != there.get(name))
+    if wrong:
+        raise ValueError(
+            f"{folder} holds the unfinished result of another run (different: {', '.join(wrong)}); repeat "
+            "that run's command to finish it, or pass --overwrite (overwrite=True) to drop it"
+        )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a run noted of itself.
+
+    Raises:
+        ValueError: When it cannot be read, with the way out.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -77,6 +77,7 @@ class Session:
         options: How to embed.
         name: Folder or hub id that the model was loaded from; ``None`` for objects of the caller.
         chosen: ``layer``, ``gene_key`` and ``drug_key`` as the user gave them.
+        engines: Models made ready, by device; sessions that share them make each ready once.
     """
 
     model: Tx1Model
@@ -85,6 +86,7 @@ class Session:
     options: Options
     name: str | None = None
     chosen: dict[str, str | None] = field(default_factory=dict)
+    engines: dict[torch.device, Engine] = field(default_factory=dict)
 
     def check(self) -> None:
         """Look for all that may be wrong with options and names, before any long work.
@@ -105,7 +107,10 @@ class Session:
 
     def engine(self, device: torch.device) -> Engine:
         """The model made ready on a device; objects of the caller are not changed."""
-        return Engine(self.model, self.processor, self.options, device=device, owned=self.name is not None)
+        if device not in self.engines:
+            owned = self.name is not None
+            self.engines[device] = Engine(self.model, self.processor, self.options, device=device, owned=owned)
+        return self.engines[device]
 
     def genes_read(self, lengths: np.ndarray) -> np.ndarray:
         """(n,) genes that each vector is made of, from (n,) expressed ones: as many as the context allows."""

@@ -45,21 +45,23 @@ class Survey:
         return self.known / self.total if self.total else 0.0
 
 
-def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True) -> Survey:
+def survey_cells(cells: Cells, tokens: np.ndarray, *, closely: bool = True, most: int | None = None) -> Survey:
     """Read all cells of a source once, in pieces.
 
     Args:
         cells: The source.
         tokens: (n_vars,) vocabulary number of each gene, -1 where unknown.
         closely: Also look at each cell by itself: ``fractional``, ``log1p`` and ``twins``.
+        most: Cells to look at, the first ones; ``None`` for all.
 
     Raises:
         ValueError: When the source is damaged.
     """
-    survey, known = Survey(np.zeros(cells.n_obs, dtype=np.int64)), tokens >= 0
+    count = cells.n_obs if most is None else min(most, cells.n_obs)
+    survey, known = Survey(np.zeros(count, dtype=np.int64)), tokens >= 0
     hashes: set[bytes] = set()
-    for start in range(0, cells.n_obs, READ):
-        rows = cells.rows(start, min(start + READ, cells.n_obs))
+    for start in range(0, count, READ):
+        rows = cells.rows(start, min(start + READ, count))
         _add_rows(survey, start, rows, known)
         if closely:
             _add_each(survey, rows, hashes)

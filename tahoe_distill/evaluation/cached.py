@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from anndata import AnnData
 
+from tahoe_distill.cache.read import first_views
 from tahoe_distill.cache.record import CACHE_FILE, PARTIAL_FILE, CacheRecord
 from tahoe_distill.cells import match_genes, open_cells
-from tahoe_distill.data.batch import EPOCH, EXPRESSIONS, GENES, ID, TEACHER
+from tahoe_distill.data.batch import EXPRESSIONS, GENES, ID, TEACHER
 from tahoe_distill.evaluation.run import TeacherVectors
 from tahoe_distill.models import Tx1Processor
 
@@ -57,18 +58,10 @@ def vectors_of_cache(
 
 def _samples(folder, record):
     """Number of a cell, and its sample in the first view."""
-    from tahoe_distill.data.shards.dataset import CellDataset
-
-    for split, about in record.splits.items():
-        if (record.collator.get(split) or {}).get("augment"):
-            raise ValueError(f"{folder}: its cells were mixed or thinned before the teacher saw them, so none is real")
-        dataset = CellDataset.from_options({"local": str(folder / split), "shuffle": False})
-        for place in range(about["cells"]):
-            sample = dataset.get_item(place)
-            if ID not in sample:
-                raise ValueError(f"{folder}: its shards do not number their cells, so none can be found in a file")
-            if not sample.get(EPOCH):
-                yield int(sample[ID]), sample
+    for sample in first_views(folder, record):
+        if ID not in sample:
+            raise ValueError(f"{folder}: its shards do not number their cells, so none can be found in a file")
+        yield int(sample[ID]), sample
 
 
 def _compare(folder, query, numbers, samples, processor, gene_key):

@@ -7,10 +7,10 @@ import numpy as np
 from anndata import AnnData
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.evaluation.base import Evaluator, NotEvaluable, Scores, register_evaluator
 from tahoe_distill.evaluation.bench import Bench
 from tahoe_distill.evaluation.subjects import TEACHER, Subject
+from tahoe_distill.lazy import how_to_install
 
 NEIGHBORS = 15
 RESOLUTION = 1.0

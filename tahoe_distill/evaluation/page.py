@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from tahoe_distill.errors import how_to_install
+from tahoe_distill.lazy import how_to_install
 
 if TYPE_CHECKING:
     import altair

@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from tahoe_distill.cells.formats import Source
 from tahoe_distill.cells.values import COUNTS
 from tahoe_distill.embedding import load_student
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.fitting.cells import LEAST_CELLS
 from tahoe_distill.fitting.fit import OBJECTIVES, Fitted
 from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.hub.folder import HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, read_record
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.teacher import Teacher, load_teacher
 
 _LR = 1e-3

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.fitting.rows import Rows
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.objectives import ObjectiveSet, Outputs
 

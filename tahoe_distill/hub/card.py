@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import yaml
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.hub.comparison import verdict
 from tahoe_distill.hub.evaluation_card import (
     evaluation_results,
@@ -26,8 +25,10 @@ from tahoe_distill.hub.folder import (
     is_number,
     read_record,
 )
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
+from tahoe_distill.probes import PROBE_FILE
 
 # Stands for the model in the usage examples until a push knows its repository.
 PLACEHOLDER = "FOLDER_OR_REPOSITORY"
@@ -55,7 +56,7 @@ adata.obsm["X_tx1"] = model.embed(processor, adata)
 found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
 `model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
 --out out.h5ad` ({install}; with that package no remote code is needed).
-
+{labels}
 ## Metrics
 
 {metrics}
@@ -106,6 +107,22 @@ Each version that was published is a commit of the repository, with its metrics 
 `from_pretrained(…, revision="COMMIT")` loads it.
 """
 
+_LABELS = """
+## Labels
+
+It says which of {count} labels a cell is, too ({names}):
+
+```python
+from transformers import AutoModelForSequenceClassification
+
+classifier = AutoModelForSequenceClassification.from_pretrained("{name}", trust_remote_code=True)
+labels, probabilities = classifier.predict(processor, adata)
+```
+
+Whole files: `tahoe-distill annotate --model {name} --adata in.h5ad --out out.h5ad`. {how} It knows these labels and no
+others: a cell of another kind gets one of them.
+"""
+
 _CITATION = """```bibtex
 @misc{tahoe2025tahoex1,
   author = {{Tahoe Therapeutics}},
@@ -151,6 +168,7 @@ def card_of_folder(
         training=read_record(folder, TRAINING_FILE) if (Path(folder) / TRAINING_FILE).is_file() else None,
         evaluation=read_evaluation(folder),
         figures=figures_of(folder),
+        probe=read_record(folder, PROBE_FILE) if (Path(folder) / PROBE_FILE).is_file() else None,
     )
 
 
@@ -165,6 +183,7 @@ def write_card(
     training: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
     figures: Sequence[str] = (),
+    probe: Mapping[str, Any] | None = None,
 ) -> str:
     """The card's text.
 
@@ -178,6 +197,7 @@ def write_card(
         training: What ``training.json`` holds: time and hardware.
         evaluation: What ``evaluation.json`` holds.
         figures: Names of the evaluation's figures.
+        probe: Of a classifier, what ``probe.json`` holds.
     """
     title = hyperparameters.get("run_name") or "Distilled Tahoe-x1"
     return _TEMPLATE.format(
@@ -188,6 +208,7 @@ def write_card(
         name=repo_id or PLACEHOLDER,
         install=how_to_install(),
         sizes=_sizes(config),
+        labels=_labels(probe, repo_id or PLACEHOLDER),
         metrics=_metrics(metrics, previous),
         chosen=_chosen(hyperparameters),
         genes=f"its genes as {genes}" if genes else "the genes of its `vocab.json`",
@@ -201,6 +222,22 @@ def write_card(
         context=_context(config) if _reads_all(config) else f"at most {_context(config)}, a sample where it has more",
         licence=_APACHE if _has_apache_teacher(hyperparameters) else _UNKNOWN,
     )
+
+
+def _labels(probe: Mapping[str, Any] | None, name: str) -> str:
+    """The section on labels, of a classifier."""
+    if probe is None:
+        return ""
+    labels = list(probe["id2label"].values())
+    names = ", ".join(f"`{label}`" for label in labels)
+    how = "Its head was trained with it, on what a probe on its teacher says."
+    judged = probe.get("held_out")
+    if judged:
+        how = (
+            f"Its head is a logistic regression on its vectors. On {judged['cells']:,} cells kept aside it reached a "
+            f"macro-F1 of {judged['macro_f1']:.3f} and a calibration error of {judged['ece']:.3f}."
+        )
+    return _LABELS.format(count=len(labels), names=names, name=name, how=how)
 
 
 def _teacher(hyperparameters: Mapping[str, Any]) -> Any:

@@ -21,12 +21,13 @@ from tahoe_distill.hub.folder import (
     METRICS_FILE,
     PREPROCESSOR_FILE,
     VOCAB_FILE,
+    is_classifier,
     is_number,
     read_record,
     strays,
     weight_files,
 )
-from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
+from tahoe_distill.models import GeneVocab, Tx1Config, Tx1ForCellClassification, Tx1Model
 
 _SECRET_KEY = re.compile(r"(^|_)(token|api_key|apikey|password|secret|access_key)$", re.IGNORECASE)
 # Whatever the setting is called: a name and password before a host, a signed address, and tokens by their prefix.
@@ -118,8 +119,9 @@ def _check_config(folder: Path) -> None:
 
 
 def _check_weights(folder: Path) -> None:
+    kind = Tx1ForCellClassification if is_classifier(read_record(folder, CONFIG_FILE)) else Tx1Model
     with torch.device("meta"):
-        model = Tx1Model(_config(folder))
+        model = kind(_config(folder))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = _tensor_shapes(folder)
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
@@ -169,8 +171,11 @@ def _check_code(folder: Path) -> None:
             f"{', '.join(changed)}: not what this package exports, byte for byte; whoever loads the model runs that "
             "code, so export the student again, or copy the files from tahoe_distill/models/ of the version you trust"
         )
-    if "AutoModel" not in read_record(folder, CONFIG_FILE).get("auto_map", {}):
-        raise ValueError(f"{CONFIG_FILE} has no auto_map for AutoModel; export the model again")
+    config = read_record(folder, CONFIG_FILE)
+    classes = ("AutoModel", *(["AutoModelForSequenceClassification"] if is_classifier(config) else []))
+    lacking = [name for name in classes if name not in config.get("auto_map", {})]
+    if lacking:
+        raise ValueError(f"{CONFIG_FILE} has no auto_map for {' and '.join(lacking)}; export the model again")
 
 
 def _check_strays(folder: Path) -> None:

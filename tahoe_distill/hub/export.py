@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 import tahoe_distill.models as models_package
 from tahoe_distill.files import finished_folder, replace_text
-from tahoe_distill.hub.folder import CODE_FILES, CONFIG_FILE, GOLDEN_FILE, read_record, to_json
-from tahoe_distill.models import Tx1Config, Tx1Model, Tx1Processor
+from tahoe_distill.hub.folder import CODE_FILES, CONFIG_FILE, GOLDEN_FILE, is_classifier, read_record, to_json
+from tahoe_distill.models import Tx1Config, Tx1ForCellClassification, Tx1Model, Tx1Processor
 
 _AUTO_MAP = {"AutoConfig": "configuration_tx1.Tx1Config", "AutoModel": "modeling_tx1.Tx1Model"}
+# Of a folder with a classifier's head too: without one, transformers would make up the weights of a head.
+_AUTO_CLASSIFIER = {"AutoModelForSequenceClassification": "classification_tx1.Tx1ForCellClassification"}
+Exportable = Tx1Model | Tx1ForCellClassification
 TOLERANCE = 1e-5
 
 # Runs in a fresh interpreter, away from this package's folder: the exported code has to stand by itself. It loads all
@@ -36,7 +39,7 @@ for number in (signal.SIGTERM, signal.SIGUSR1):
 import anndata, numpy as np, torch
 from transformers import AutoModel, AutoProcessor
 torch.set_num_threads(1)
-folder, inputs, counts, output = sys.argv[1:]
+folder, inputs, counts, output, classifies = sys.argv[1:]
 inputs, counts = np.load(inputs), np.load(counts)
 model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval().float()
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
@@ -44,8 +47,13 @@ adata = anndata.AnnData(counts["counts"])
 adata.var_names = counts["genes"].astype(str)
 batch = {name: torch.from_numpy(inputs[name]) for name in inputs.files}
 with torch.no_grad():
-    golden, cells = model(**batch).pooler_output.numpy(), model(**processor(adata)).pooler_output.numpy()
-np.savez(output, golden=golden, cells=cells)
+    answers = {"golden": model(**batch).pooler_output, "cells": model(**processor(adata)).pooler_output}
+if classifies == "yes":
+    from transformers import AutoModelForSequenceClassification
+    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval().float()
+    with torch.no_grad():
+        answers["logits"] = model(**batch).logits
+np.savez(output, **{name: answer.numpy() for name, answer in answers.items()})
 """
 # Genes of the two made-up cells that go the whole way.
 _CELL_GENES = 40
@@ -68,7 +76,7 @@ class Golden(NamedTuple):
 
 
 def write_model_folder(
-    model: Tx1Model,
+    model: Exportable,
     processor: Tx1Processor,
     folder: str | os.PathLike[str],
     *,
@@ -79,7 +87,7 @@ def write_model_folder(
     """Write a model as a self-contained Hugging Face folder.
 
     Args:
-        model: A :class:`Tx1Model` with its real weights.
+        model: A :class:`Tx1Model` with its real weights, or a :class:`Tx1ForCellClassification`.
         processor: Its :class:`Tx1Processor`.
         folder: Where to; must not exist unless ``overwrite`` is on.
         extra_files: File name to text, such as a card or metrics.
@@ -96,8 +104,8 @@ def write_model_folder(
         source = Path(models_package.__file__).parent
         for name in CODE_FILES:
             shutil.copyfile(source / name, temporary / name)
-        config = {**read_record(temporary, CONFIG_FILE), "auto_map": _AUTO_MAP, "architectures": ["Tx1Model"]}
-        golden = golden_vectors(model)
+        config = _with_classes(model, read_record(temporary, CONFIG_FILE))
+        golden = golden_vectors(_without_head(model))
         files = {CONFIG_FILE: to_json(config), **(extra_files or {}), GOLDEN_FILE: golden_text(golden)}
         for name, text in files.items():
             replace_text(temporary / name, text)
@@ -109,12 +117,13 @@ def verify_model_folder(
     folder: str | os.PathLike[str],
     golden: Golden | None = None,
     *,
-    pair: tuple[Tx1Model, Tx1Processor] | None = None,
+    pair: tuple[Exportable, Tx1Processor] | None = None,
     what: str = "",
 ) -> float:
     """Load a folder by the Auto classes in a fresh process, with the code in it, and compare its outputs.
 
-    Two made-up cells go through its processor as well, so that a vocabulary that was cut short is noticed.
+    Two made-up cells go through its processor as well, so that a vocabulary that was cut short is noticed. A
+    classifier's logits of the golden inputs are compared too.
 
     Args:
         folder: An exported folder.
@@ -133,20 +142,47 @@ def verify_model_folder(
     with tempfile.TemporaryDirectory() as scratch:
         inputs, counts, output = (Path(scratch) / f"{name}.npz" for name in ("inputs", "counts", "output"))
         np.savez(inputs, **golden.batch)
-        expected = _made_up_cells(*(pair or _load(folder, what)), counts)
-        command = [sys.executable, "-c", _READER, *map(str, (Path(folder).resolve(), inputs, counts, output))]
+        model, processor = pair or _load(folder, what)
+        expected = _made_up_cells(_without_head(model), processor, counts)
+        classifies = "yes" if isinstance(model, Tx1ForCellClassification) else "no"
+        arguments = (Path(folder).resolve(), inputs, counts, output, classifies)
+        command = [sys.executable, "-c", _READER, *map(str, arguments)]
         environment = _clean_environment(scratch)
         done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise GoldenMismatchError(f"{what} does not load in a fresh process:\n{done.stderr[-2000:]}")
         with np.load(output) as found:
             require_equal(found["cells"], expected, f"{what}, from counts through its processor,")
+            if isinstance(model, Tx1ForCellClassification):
+                require_equal(found["logits"], _logits(model, golden), f"{what}, as a classifier,", outputs="logits")
             return require_equal(found["golden"], golden.outputs, what)
 
 
-def _load(folder: str | os.PathLike[str], what: str) -> tuple[Tx1Model, Tx1Processor]:
+def _without_head(model: Exportable) -> Tx1Model:
+    return model.tx1 if isinstance(model, Tx1ForCellClassification) else model
+
+
+def _with_classes(model: Exportable, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A written configuration, and which classes load the folder."""
+    known = dict(config)
+    if isinstance(model, Tx1Model):
+        # A student that goes on from a classifier has its configuration, and not its head.
+        for name in ("id2label", "label2id"):
+            known.pop(name, None)
+    auto_map = _AUTO_MAP if isinstance(model, Tx1Model) else {**_AUTO_MAP, **_AUTO_CLASSIFIER}
+    return {**known, "auto_map": auto_map, "architectures": [type(model).__name__]}
+
+
+def _logits(model: Tx1ForCellClassification, golden: Golden) -> NDArray[np.float32]:
+    """(C, k) the classifier's logits of golden vectors, by the weights as they are stored."""
+    with torch.no_grad():
+        return copy.deepcopy(model).cpu().float().logits(torch.from_numpy(golden.outputs)).numpy()
+
+
+def _load(folder: str | os.PathLike[str], what: str) -> tuple[Exportable, Tx1Processor]:
+    kind = Tx1ForCellClassification if is_classifier(read_record(folder, CONFIG_FILE)) else Tx1Model
     try:
-        return Tx1Model.from_pretrained(folder).eval(), Tx1Processor.from_pretrained(folder)
+        return kind.from_pretrained(folder).eval(), Tx1Processor.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise GoldenMismatchError(f"{what} does not load: {error}") from error
 
@@ -164,13 +200,14 @@ def _made_up_cells(model: Tx1Model, processor: Tx1Processor, path: Path) -> NDAr
     return golden_vectors(model, {name: tensor.numpy() for name, tensor in batch.items()}).outputs
 
 
-def require_equal(found: NDArray, expected: NDArray, what: str) -> float:
+def require_equal(found: NDArray, expected: NDArray, what: str, *, outputs: str = "cell embeddings") -> float:
     """Compare outputs with golden ones, to 1e-5 of the largest golden value.
 
     Args:
         found: Outputs (C, e) to judge.
         expected: Golden outputs (C, e).
         what: Whose outputs they are, for the message.
+        outputs: What they are, for the message.
 
     Returns:
         The largest difference, relative to the largest golden value.
@@ -186,7 +223,7 @@ def require_equal(found: NDArray, expected: NDArray, what: str) -> float:
     # This way round, NaN is a difference.
     if not difference <= TOLERANCE:
         raise GoldenMismatchError(
-            f"{what} gives other cell embeddings: value {worst[1]} of test cell {worst[0]} is {found[worst]:.7g}, "
+            f"{what} gives other {outputs}: value {worst[1]} of test cell {worst[0]} is {found[worst]:.7g}, "
             f"expected {expected[worst]:.7g} (difference {difference:.2e} of the largest value, allowed "
             f"{TOLERANCE:.0e})"
         )

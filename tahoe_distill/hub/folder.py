@@ -4,15 +4,19 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tahoe_distill.models import Tx1ForCellClassification
 from tahoe_distill.models.processing_tx1 import CONFIDENCE_FILE, SYMBOLS_FILE, VOCAB_FILE
+from tahoe_distill.probes import PROBE_FILE
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 # Copied from this package, so that the folder loads without it.
 CODE_FILES = (
+    "classification_tx1.py",
     "configuration_tx1.py",
     "modeling_tx1.py",
     "packing_tx1.py",
@@ -38,7 +42,8 @@ RESULTS_FOLDER = ".eval_results"
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, VOCAB_FILE, *CODE_FILES)
 RUN_FILES = (CARD_FILE, HYPERPARAMETERS_FILE, METRICS_FILE)
 OPTIONAL_FILES = (
-    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, AVERAGE_FILE, CONFIDENCE_FILE, TRAINING_FILE, *EVALUATION_FILES),
+    *(GOLDEN_FILE, SYMBOLS_FILE, BEST_FILE, AVERAGE_FILE, CONFIDENCE_FILE, PROBE_FILE, TRAINING_FILE),
+    *EVALUATION_FILES,
     *(".gitattributes", "LICENSE", "NOTICE"),
 )
 # Lists of versions that earlier pushes wrote; the history of a repository has them.
@@ -73,6 +78,11 @@ def _is_results(folder: Path) -> bool:
 def _belongs(name: str) -> bool:
     listed = (*MODEL_FILES, *RUN_FILES, *OPTIONAL_FILES, *FORMER_FILES)
     return name in listed or bool(_WEIGHTS.fullmatch(name) or _ADDITIONS.fullmatch(name))
+
+
+def is_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether what a folder's ``config.json`` holds is that of a :class:`Tx1ForCellClassification`."""
+    return Tx1ForCellClassification.__name__ in (config.get("architectures") or ())
 
 
 def read_record(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:

@@ -407,6 +407,9 @@ class Tx1Model(Tx1PreTrainedModel):
         (1, 8)
     """
 
+    # What a classifier has beside the model, which may be loaded without it.
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+
     def __init__(self, config: Tx1Config):
         super().__init__(config)
         attends = config.encoder == "transformer"

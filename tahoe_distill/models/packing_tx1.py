@@ -5,7 +5,7 @@ Shapes: C cells, G positions of a padded row, T tokens of all cells, D width, H 
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -117,16 +117,19 @@ class Packing:
 
         def cells(x: Tensor) -> Tensor:
             rows = x[0].transpose(0, 1).contiguous()
-            sizes = {"min_seqlen": shortest, "max_seqlen": longest}
-            return torch.nested.nested_tensor_from_jagged(rows, starts, **sizes).transpose(1, 2)
+            jagged = torch.nested.nested_tensor_from_jagged(rows, starts, min_seqlen=shortest, max_seqlen=longest)
+            return jagged.transpose(1, 2)
 
-        out = nn.functional.scaled_dot_product_attention(*map(cells, qkv), scale=scaling)
+        query, key, value = map(cells, qkv)
+        out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scaling)
         return out.transpose(1, 2).values().unsqueeze(0)
 
     def _one_by_one(self, qkv: tuple[Tensor, Tensor, Tensor], scaling: float) -> Tensor:
-        parts = [x.split(self.lengths, dim=2) for x in qkv]
-        attend = nn.functional.scaled_dot_product_attention
-        outs = [attend(*cell, attn_mask=mask, scale=scaling) for *cell, mask in zip(*parts, self._patterns)]
+        queries, keys, values = (x.split(self.lengths, dim=2) for x in qkv)
+        outs = [
+            nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+            for query, key, value, mask in zip(queries, keys, values, self._patterns)
+        ]
         return torch.cat(outs, dim=2).transpose(1, 2)
 
     @functools.cached_property
@@ -187,7 +190,7 @@ class PaddedFlex:
             return by_all[cell, key] | ((query == key) & masked[cell, key])
 
         mask_mod = visible if masked is None else rule
-        self.block_mask = create_block_mask(mask_mod, cells, None, width, width, device=seen.device)
+        self.block_mask = create_block_mask(mask_mod, cells, None, width, width, device=str(seen.device))
 
     def attend(
         self, module: nn.Module, qkv: tuple[Tensor, Tensor, Tensor], implementation: str, *, scaling: float
@@ -202,13 +205,14 @@ class PaddedFlex:
 
 def flex(qkv: tuple[Tensor, Tensor, Tensor], block_mask: Any, *, scaling: float) -> Tensor:
     """Flex attention (C, H, G, K) -> (C, G, H, K); compiled on a GPU, where the kernel is made by the compiler."""
-    attend = _compiled_flex() if qkv[0].device.type == "cuda" else flex_attention
+    attend: Any = _compiled_flex() if qkv[0].device.type == "cuda" else flex_attention
     return attend(*qkv, block_mask=block_mask, scale=scaling).transpose(1, 2)
 
 
 @functools.cache
 def _compiled_flex() -> Callable[..., Tensor]:
-    return torch.compile(flex_attention)
+    compiled: Any = torch.compile(cast(Any, flex_attention))
+    return compiled
 
 
 __all__ = ["PaddedFlex", "Packing", "flex"]

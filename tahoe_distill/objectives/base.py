@@ -87,12 +87,14 @@ class Objective(nn.Module):
         needs: What it reads of the batch and of the models' outputs, out of ``NEEDS``.
         needs_teacher: Whether it compares with a teacher.
         column: Key of the batch that it reads beside the usual ones, if any.
+        teacher_fingerprint: The only teacher that it may be given; ``None`` for any.
     """
 
     name: str = ""
     needs: frozenset[str] = frozenset()
     needs_teacher: bool = True
     column: str | None = None
+    teacher_fingerprint: str | None = None
 
     def __init__(self, *, shapes: Shapes):
         super().__init__()

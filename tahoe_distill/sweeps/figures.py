@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.evaluation.page import Figure, to_spec
 from tahoe_distill.evaluation.pareto import COLORS, front
 from tahoe_distill.evaluation.subjects import BASELINE, STUDENT
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.sweeps.results import SETTING, dimensions_of
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.files import remove, replace_text
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.locks import LOCK_FILE, FolderInUseError, held, holder_of
 from tahoe_distill.sweeps.process import RunFolder
 from tahoe_distill.sweeps.runs import Base, final_run, fingerprint, trial_run

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tahoe_distill.errors import how_to_install
+from tahoe_distill.lazy import how_to_install
 
 _DENIED = ("403", "401", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")

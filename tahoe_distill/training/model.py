@@ -13,6 +13,7 @@ from tahoe_distill.metrics import build_metrics
 from tahoe_distill.models import GeneVocab, SetEncoder, Tx1Block, Tx1Config, Tx1Processor
 from tahoe_distill.naming import check_keys
 from tahoe_distill.objectives import Outputs, Shapes, build_objectives
+from tahoe_distill.training.classifier import check_teacher
 from tahoe_distill.training.forward import forward_flops, forward_model
 from tahoe_distill.training.metric_inputs import given_to_metrics, metric_inputs
 from tahoe_distill.training.student.build import (
@@ -83,6 +84,7 @@ class TahoeDistillModel(ComposerModel):
         self.teacher_sees_masks = "masks" in self.needs and bool(self.objectives.teacher_needs & {"expression", "mvc"})
         check_encoder(config, self.objectives, sees_masks=self.student_sees_masks)
         if self.teacher is not None:
+            check_teacher(self.objectives, self.teacher.fingerprint)
             self.teacher.check(self.objectives, sees_masks=self.teacher_sees_masks)
         self.student = build_student(
             spec,

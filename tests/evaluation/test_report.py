@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tahoe_distill.errors import how_to_install
 from tahoe_distill.evaluation import maps, page, report
 from tahoe_distill.evaluation.record import read_cells, write_record
 from tahoe_distill.evaluation.report import write_report
+from tahoe_distill.lazy import how_to_install
 from tests.helpers.browser import CHROMIUM, open_page
 
 needs_altair = pytest.mark.skipif(not page.can_draw(), reason="figures need altair and vl-convert-python")

@@ -27,6 +27,17 @@ def load(how, folder):
     return Tx1Model.from_pretrained(folder), Tx1Processor.from_pretrained(folder)
 
 
+def classify(how, folder):
+    """The classifier in the same folder, by remote code or by the installed package."""
+    if how == "remote":
+        from transformers import AutoModelForSequenceClassification
+
+        return AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
+    from tahoe_distill.models import Tx1ForCellClassification
+
+    return Tx1ForCellClassification.from_pretrained(folder).eval()
+
+
 def main(how, folder, cells, answers):
     """Embed the cells and answer the folder's golden inputs."""
     training = [name for name in ("composer", "llmfoundry", "streaming", "scanpy") if importlib.util.find_spec(name)]
@@ -44,7 +55,8 @@ def main(how, folder, cells, answers):
     with torch.no_grad():
         found = model(**processor(adata)).pooler_output.numpy()
         golden = model(**inputs).pooler_output.numpy()
-    np.savez(answers, embedded=embedded, cells=found, golden=golden)
+        logits = classify(how, folder)(**inputs).logits.numpy()
+    np.savez(answers, embedded=embedded, cells=found, golden=golden, logits=logits)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import torch
 
 from tahoe_distill import Tx1Config, Tx1Processor
 from tahoe_distill.hub.export import write_model_folder
+from tahoe_distill.hub.heads import with_head
+from tahoe_distill.probes import Probe
 from tests.helpers import HELPERS, REPOSITORY
 from tests.helpers.tiny_student import randomised
 
@@ -35,7 +37,7 @@ def environment(request):
 
 @pytest.fixture(scope="module", params=["transformer", "set"])
 def exported(request, tmp_path_factory, small_vocab, small_cells):
-    """A student's folder, cells on disk, and the embeddings that the training environment gives."""
+    """A classifier's folder, cells on disk, and the embeddings and the head that the training environment has."""
     where = tmp_path_factory.mktemp("serving")
     torch.manual_seed(3)
     config = Tx1Config(
@@ -48,10 +50,11 @@ def exported(request, tmp_path_factory, small_vocab, small_cells):
         encoder=request.param,
     )
     model, processor = randomised(config, 0.1), Tx1Processor(small_vocab, max_length=32)
-    write_model_folder(model, processor, where / FOLDER)
+    head = Probe(torch.randn(3, 24).numpy(), torch.randn(3).numpy(), ("a", "b", "c"), 2.0, "f" * 64)
+    write_model_folder(with_head(model, head), processor, where / FOLDER)
     small_cells.write_h5ad(where / "cells.h5ad")
     with torch.no_grad():
-        return where, model(**processor(small_cells)).pooler_output.numpy()
+        return where, model(**processor(small_cells)).pooler_output.numpy(), head
 
 
 def test_the_environment_is_what_it_says(environment):
@@ -63,7 +66,7 @@ def test_the_environment_is_what_it_says(environment):
 
 @pytest.mark.parametrize("how", ["remote", "package"])
 def test_same_embeddings_as_in_training(environment, exported, tmp_path, how):
-    where, expected = exported
+    where, expected, head = exported
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     variables |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
     if how == "package":
@@ -75,5 +78,6 @@ def test_same_embeddings_as_in_training(environment, exported, tmp_path, how):
     found = np.load(answers)
     for way in ("cells", "embedded"):
         np.testing.assert_allclose(found[way], expected, atol=1e-5, rtol=0)
-    golden = json.loads((where / FOLDER / "golden.json").read_text())["pooler_output"]
-    np.testing.assert_allclose(found["golden"], np.array(golden), atol=1e-5, rtol=0)
+    golden = np.array(json.loads((where / FOLDER / "golden.json").read_text())["pooler_output"])
+    np.testing.assert_allclose(found["golden"], golden, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(found["logits"], head.logits(golden), atol=1e-5, rtol=0)

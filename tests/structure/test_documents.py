@@ -67,7 +67,7 @@ def test_methods_names_every_objective_schedule_metric_and_evaluator():
 
 
 def test_nothing_is_installed_by_a_name_that_is_not_registered():
-    """The command stands in one place, `errors.how_to_install`, and in documents as that of the repository."""
+    """The command stands in one place, `lazy.how_to_install`, and in documents as that of the repository."""
     by_name = re.compile(r"pip install[^\n`]*['\" ]tahoe-distill")
     texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS} | {"the code": SOURCES}
     assert [path for path, text in texts.items() if by_name.search(text)] == []

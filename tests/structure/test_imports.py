@@ -14,11 +14,11 @@ from tests.helpers import REPOSITORY
 ROOT = Path(tahoe_distill.__file__).parent
 # Rank of each package and of each module beside them; one may import from lower ranks and from itself.
 RANKS = {
-    **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors"), 0),
+    **dict.fromkeys(("models", "naming", "settings", "files", "lazy", "locks", "errors", "probes"), 0),
     **dict.fromkeys(("cells", "objectives", "metrics", "costs"), 1),
     **dict.fromkeys(("data", "embedding", "teacher", "hub"), 2),
-    "cache": 3,
-    "evaluation": 4,
+    **dict.fromkeys(("atlas", "cache"), 3),
+    **dict.fromkeys(("evaluation", "annotation"), 4),
     **dict.fromkeys(("training", "browser"), 5),
     **dict.fromkeys(("fitting", "sweeps"), 6),
     **dict.fromkeys(("cli", "tl"), 7),

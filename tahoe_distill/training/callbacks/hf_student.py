@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ from tahoe_distill.hub.folder import (
     TRAINING_FILE,
     to_json,
 )
+from tahoe_distill.hub.heads import with_head
 from tahoe_distill.hub.push import NotBetterError, check_push_settings, push_folder
 from tahoe_distill.models import Tx1Model
+from tahoe_distill.probes import PROBE_FILE, Probe
+from tahoe_distill.teacher.load import fingerprint_of
 from tahoe_distill.training.calibration import Calibration
 from tahoe_distill.training.callbacks.eval_metrics import BestSoFar, read_metrics
 from tahoe_distill.training.callbacks.stages import stages_ended
+from tahoe_distill.training.classifier import gather_head
 from tahoe_distill.training.dataloader import recorded_cells
 from tahoe_distill.training.model import TahoeDistillModel
 from tahoe_distill.training.rank_zero import on_rank_zero
@@ -250,10 +255,10 @@ class HFStudentCallback(CallbackWithConfig):
         push: Mapping[str, Any] | None = None,
     ) -> None:
         model = unwrapped(state)
-        weights = gather_weights(model)
+        weights, head = gather_weights(model), gather_head(model.objectives)
 
         def write() -> None:
-            self._write(state, model, weights, folder, extra or {})
+            self._write(state, model, weights, folder, extra=extra or {}, head=head)
             if push:
                 _publish(folder, push)
 
@@ -265,11 +270,13 @@ class HFStudentCallback(CallbackWithConfig):
         model: TahoeDistillModel,
         weights: Mapping[str, Tensor],
         folder: Path,
+        *,
         extra: Mapping[str, str],
+        head: Probe | None,
     ) -> None:
         metrics = read_metrics(state) or self.metrics
         student = build_whole(model, weights, self.dtype)
-        self._write_student(state, model, student, folder, extra=extra, metrics=metrics)
+        self._write_student(state, model, student, folder, extra=extra, metrics=metrics, head=head)
 
     def _write_student(
         self,
@@ -280,7 +287,11 @@ class HFStudentCallback(CallbackWithConfig):
         *,
         extra: Mapping[str, str],
         metrics: Mapping[str, float],
+        head: Probe | None = None,
     ) -> None:
+        processor = model.make_processor(*_names(state))
+        if head is not None:
+            head = replace(head, fingerprint=fingerprint_of(student.state_dict(), processor.vocab))
         recorded = to_json(self.config)
         training = _training(state)
         files = {
@@ -289,14 +300,21 @@ class HFStudentCallback(CallbackWithConfig):
             **self._confidence(student),
             # From the record as it will be read, so that the folder alone gives the same card again.
             CARD_FILE: write_card(
-                student.config, json.loads(recorded), metrics, genes=model.student_vocab.naming, training=training
+                student.config,
+                json.loads(recorded),
+                metrics,
+                genes=model.student_vocab.naming,
+                training=training,
+                probe=None if head is None else json.loads(head.to_text()),
             ),
             HYPERPARAMETERS_FILE: recorded,
             METRICS_FILE: to_json(metrics),
         }
-        processor = model.make_processor(*_names(state))
-        replace = self.remote is not None or self._may_replace(folder)
-        write_model_folder(student, processor, folder, extra_files=files, verify=self.verify, overwrite=replace)
+        if head is not None:
+            files[PROBE_FILE] = head.to_text()
+        whole = student if head is None else with_head(student, head)
+        overwrite = self.remote is not None or self._may_replace(folder)
+        write_model_folder(whole, processor, folder, extra_files=files, verify=self.verify, overwrite=overwrite)
         if self.remote is not None:
             send_folder(folder, self._place(folder))
         log.info("wrote the student to %s", self._place(folder))

@@ -2,15 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tahoe_distill.annotation.annotate import load_classifier
 from tahoe_distill.hub import export
 from tahoe_distill.hub.card import card_of_folder
 from tahoe_distill.hub.folder import strays
 from tahoe_distill.hub.push import NotBetterError
-from tahoe_distill.models import Tx1Model
+from tahoe_distill.models import Tx1ForCellClassification, Tx1Model
+from tahoe_distill.probes import Probe
+from tahoe_distill.teacher import load_teacher
+from tahoe_distill.teacher.load import fingerprint_of
 from tahoe_distill.training.callbacks import hf_student as export_callback
 from tahoe_distill.training.callbacks.hf_student import HFStudentCallback
 from tahoe_distill.training.model import TahoeDistillModel
@@ -37,6 +42,24 @@ def test_the_end_of_the_fit_writes_the_student(tmp_path, fit):
     assert json.loads((tmp_path / "hf/training_hyperparameters.json").read_text()) == run
     assert json.loads((tmp_path / "hf/metrics.json").read_text()) == {}
     assert (tmp_path / "hf/README.md").read_text() == card_of_folder(tmp_path / "hf")
+
+
+def test_a_head_that_was_trained_is_exported_and_recorded(tmp_path, small_teacher, student_spec, batch):
+    weights = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+    teacher = load_teacher(small_teacher).fingerprint
+    (tmp_path / "probe").mkdir()
+    Probe(weights, weights[:, 0].copy(), ("a", "b"), 1.0, teacher).save_into(tmp_path / "probe")
+    objectives = {"cosine": 1.0, "kl": {"probe": str(tmp_path / "probe")}}
+    model = TahoeDistillModel(student_spec, str(small_teacher), objectives)
+    fits.fit(model, [batch] * 2, HFStudentCallback({}, tmp_path / "hf"))
+    exported = Tx1ForCellClassification.from_pretrained(tmp_path / "hf").state_dict()
+    assert (exported["classifier.weight"] == model.objectives.objectives["kl"].head.weight).all()
+    assert all((exported[f"tx1.{name}"] == tensor).all() for name, tensor in model.student.state_dict().items())
+    (pair, own) = load_classifier(tmp_path / "hf")
+    assert own.labels == ("a", "b") and own.record["method"] == "kl"
+    assert own.record["fingerprint"] == fingerprint_of(pair[0].state_dict(), pair[1].vocab) != teacher
+    card = (tmp_path / "hf/README.md").read_text()
+    assert card == card_of_folder(tmp_path / "hf") and "2 labels a cell is, too (`a`, `b`)" in card
 
 
 def test_an_interval_writes_folders_of_their_own(tmp_path, fit):

@@ -1,0 +1,13 @@
+"""Many files in, one store of vectors out, by one process or many; kept, shared and checked."""
+
+from tahoe_distill.lazy import hand_out
+
+# Name -> module that defines it.
+_PUBLIC = {
+    "audit": "tahoe_distill.atlas.auditing",
+    "embed_atlas": "tahoe_distill.atlas.run",
+    "register_output": "tahoe_distill.atlas.outputs",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = hand_out(__name__, _PUBLIC)
