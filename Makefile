@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-serving test-release docs dist lint style nano ablation clean
+.PHONY: help install quickstart test coverage test-serving test-release docs dist lint style nano ablation clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,8 +21,14 @@ install: $(VENV)/.installed  ## Create .venv and install everything
 quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/hf, print what it got
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/quickstart.py
 
-test: $(VENV)/.installed  ## Run the test suite, and say what it covers
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q --durations=15 --cov
+# Processes that share the tests; each has runs of two processes of its own among them.
+JOBS ?= 2
+
+test: $(VENV)/.installed  ## Run the test suite
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations=15
+
+coverage: $(VENV)/.installed  ## Run it, and say what it covers
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --cov
 
 # Environments of users who only load a student: the newest transformers, and the oldest that is supported.
 SERVING_TORCH ?= 2.13.0

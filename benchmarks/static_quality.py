@@ -251,6 +251,8 @@ def print_tables(study: Study) -> None:
         columns += [f"{shown(other, 'seconds', 0)}, {shown(other, 'steps', 0)}"]
         print(f"| {name} | " + " | ".join(columns) + " |")
     pairs = list(dict.fromkeys((case.views, case.kind) for case in study.amounts()))
+    if not pairs:
+        return
     print("\n| cells | ridge | " + " | ".join(f"{v} {k}" if v > 1 else "1 view" for v, k in pairs) + " |")
     print("|---" * (len(pairs) + 2) + "|")
     for number in CELLS:

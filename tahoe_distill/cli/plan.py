@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-EXAMPLE = "tahoe-distill plan -f configs/70m.yaml --devices 8 --tflops 989 --utilisation 0.4 --dollars 3"
+EXAMPLE = "tahoe-distill plan -f configs/70m.yaml --devices 8 --gpu H100 --utilisation 0.4 --dollars 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("overrides", nargs="*", metavar="key=value", help="settings that replace the YAML's")
     add("--devices", type=int, default=1, help="GPUs, or processes on CPUs (%(default)s)")
     add("--rate", type=float, help="cells per second of one device, as an earlier run said")
+    add("--gpu", choices=("A100", "H100", "H200"), help="instead: the device, by its data sheet, in dense bfloat16")
     add("--tflops", type=float, help="instead: peak rate of a device in TFLOP/s, dense, at the run's precision")
     add("--utilisation", type=float, default=0.4, help="share of the peak that the run reaches (%(default)s)")
     add("--measure", action="store_true", help="instead: time some steps of the run's models on this machine")
@@ -67,20 +68,22 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} is {value:g}; expected a number above 0")
     if not 0 < args.utilisation <= 1:
         raise ValueError(f"--utilisation is {args.utilisation:g}; expected a share, above 0 and at most 1")
-    given = [f"--{name}" for name in ("rate", "tflops", "measure") if getattr(args, name)]
+    given = [f"--{name}" for name in ("rate", "gpu", "tflops", "measure") if getattr(args, name)]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are given; expected one of them")
 
 
 def _rate(args: argparse.Namespace, model: Any, resolved: dict[str, Any]) -> dict[str, Any]:
+    from tahoe_distill.costs import PEAK_BF16
     from tahoe_distill.training.planning.models import measured_rate, size_up
 
     if args.rate:
         return {"rate": args.rate, "rate_from": f"{args.rate:g} a device, as given"}
-    if args.tflops:
+    peak = PEAK_BF16[args.gpu] if args.gpu else 1e12 * (args.tflops or 0.0)
+    if peak:
         sizes = size_up(model, resolved)
-        rate = args.tflops * 1e12 * args.utilisation / (sizes.teacher_flops + sizes.student_flops)
-        return {"rate": rate, "rate_from": f"{100 * args.utilisation:g} % of {args.tflops:g} TFLOP/s a device"}
+        rate = peak * args.utilisation / (sizes.teacher_flops + sizes.student_flops)
+        return {"rate": rate, "rate_from": f"{100 * args.utilisation:g} % of {peak / 1e12:g} TFLOP/s a device"}
     if args.measure:
         microbatch = resolved.get("device_train_microbatch_size")
         cells = microbatch if isinstance(microbatch, int) else 8

@@ -155,7 +155,7 @@ def _disk(found: Estimate) -> str:
 
 def _time(found: Estimate, dollars: float | None) -> str:
     if found.rate is None:
-        return "not told: give --rate, or --tflops with --utilisation, or --measure"
+        return "not told: give --rate, or --gpu with --utilisation, or --measure"
     pace = f"{found.rate:,.3g} cells/s ({found.rate_from})"
     if found.seconds is None:
         return f"{pace}; how many cells the run sees is not known"
