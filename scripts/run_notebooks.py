@@ -4,19 +4,23 @@ All run in one kernel, each with names of its own, since most of their time woul
 where they stand; execution counts, times and whatever tells one machine from another are not.
 """
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parent.parent / "docs/notebooks"
 # The one that distils the student which the others read comes first.
 FIRST = "distil.ipynb"
-_FORGET = "%reset -f\nimport matplotlib.pyplot\nmatplotlib.pyplot.close('all')"
+_FORGET = """%reset -f
+import matplotlib.pyplot, warnings
+matplotlib.pyplot.close("all")
+warnings.filterwarnings("ignore", message="IProgress not found")  # bars are off
+"""
 
 
 def notebooks() -> list[Path]:
@@ -25,40 +29,32 @@ def notebooks() -> list[Path]:
 
 
 @contextmanager
-def kernel(folder: Path, **environment: str) -> Iterator[KernelManager]:
-    """A kernel of this Python.
+def kernel(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[NotebookClient]:
+    """A client of a kernel of this Python, which ends with it.
 
     Args:
-        folder: Where it runs.
-        **environment: Its environment; this process's own where none is given.
+        folder: Where the kernel runs.
+        environment: Its environment; this process's own when left out.
     """
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(folder), **({"env": environment} if environment else {}))
-    try:
-        yield manager
-    finally:
-        manager.shutdown_kernel(now=True)
+    client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3", timeout=600, record_timing=False)
+    with client.setup_kernel(cwd=str(folder), env=dict(environment or os.environ)):
+        yield client
 
 
-def run(path: Path, manager: KernelManager, *, timeout: int = 600) -> nbformat.NotebookNode:
+def run(path: Path, client: NotebookClient) -> nbformat.NotebookNode:
     """What a notebook is after it was run; the file stays as it is.
 
     Args:
         path: The notebook.
-        manager: The kernel; it forgets the names of earlier notebooks.
-        timeout: Seconds that a cell may take.
+        client: What :func:`kernel` gives; the kernel forgets the names of earlier notebooks.
 
     Raises:
         nbclient.exceptions.CellExecutionError: When a cell fails, with the cell and its traceback.
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, km=manager, timeout=timeout, record_timing=False)
-    forget = nbformat.v4.new_code_cell(_FORGET)
-    notebook.cells.insert(0, forget)
-    with client.setup_kernel(cleanup_kc=True):
-        for index, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, index)
-    notebook.cells.remove(forget)
+    client.nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(_FORGET), *notebook.cells])
+    for index, cell in enumerate(client.nb.cells):
+        client.execute_cell(cell, index)
     return clean(notebook)
 
 
@@ -83,10 +79,10 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def main(names: Sequence[str]) -> None:
     """Run those that are named, or all, and write them."""
     chosen = [path for path in notebooks() if not names or path.stem in names]
-    with kernel(NOTEBOOKS.parent.parent) as manager:
+    with kernel(NOTEBOOKS.parent.parent) as client:
         for path in chosen:
             print(path.name, flush=True)
-            nbformat.write(run(path, manager), path)
+            nbformat.write(run(path, client), path)
 
 
 if __name__ == "__main__":
