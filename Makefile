@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test coverage test-serving test-release docs dist lint style nano ablation clean
+.PHONY: help install quickstart test coverage test-serving test-release docs dist notebooks lint style nano ablation clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,12 +47,15 @@ test-serving: $(VENV)/.installed $(SERVING)  ## Load an exported student in envi
 nano: $(VENV)/.installed  ## Pretrain the built-in teacher tx1-nano anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/pretrain_nano.py
 
-ablation: $(VENV)/.installed  ## Run the quickstart's variants and write their table into README.md
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/ablation.py --readme
+ablation: $(VENV)/.installed  ## Run the quickstart's variants and write their table into docs/objectives.md
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/ablation.py --write
 
 docs: $(VENV)/.installed  ## Build the documentation site in build/site
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 	@echo "open build/site/index.html"
+
+notebooks: $(VENV)/.installed  ## Run the documentation's notebooks and keep what they show
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/run_notebooks.py
 
 dist: $(VENV)/.installed  ## Build sdist and wheel in dist/
 	rm -rf dist

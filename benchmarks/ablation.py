@@ -1,11 +1,11 @@
 """What each objective, initialisation and curriculum brings: a short run of the quickstart for each, on the same cells.
 
-    python benchmarks/ablation.py [--batches 200] [--jobs 2] [--readme]
+    python benchmarks/ablation.py [--batches 200] [--jobs 2] [--write]
 
 Every run is `composer scripts/distill.py -f configs/quickstart.yaml` with the settings below and a shorter schedule,
 scored on the quickstart's held-out cells. The first variant runs with three seeds; the spread of those is what a
-difference has to exceed to mean anything. With --readme the table replaces the one in README.md. Finished runs are
-kept in runs/ablation and not repeated.
+difference has to exceed to mean anything. With --write the table replaces the one in docs/objectives.md. Finished
+runs are kept in runs/ablation and not repeated.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=200, help="batches a run (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, a thread each (%(default)s)")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/objectives.md")
     args = parser.parse_args()
     teacher = load_teacher("tx1-nano")
     if not (RUN / "shards").is_dir():
@@ -99,8 +99,8 @@ def main() -> None:
     scores = {run["name"]: score(run, teacher) for run in plan}
     text = table(scores, judge({}, teacher), args.batches)
     print(text)
-    if args.readme:
-        write_readme(text)
+    if args.write:
+        write_table(text)
 
 
 def runs(batches: int) -> Iterator[Settings]:
@@ -190,13 +190,13 @@ def spread(found: Sequence[Settings], key: str) -> str:
     return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ± {(max(values) - min(values)) / 2:.3f}"
 
 
-def write_readme(text: str) -> None:
-    """Put the table between the marks in README.md."""
-    path = Path("README.md")
+def write_table(text: str) -> None:
+    """Put the table between the marks in docs/objectives.md."""
+    path = Path("docs/objectives.md")
     before, _, rest = path.read_text().partition(MARK)
     _, _, after = rest.partition(MARK)
     if not after:
-        raise ValueError(f"README.md has no two marks {MARK}; put them where the table belongs")
+        raise ValueError(f"{path} has no two marks {MARK}; put them where the table belongs")
     path.write_text(f"{before}{MARK}\n\n{text}\n\n{MARK}{after}")
 
 

@@ -4,8 +4,8 @@ from tahoe_distill.lazy import hand_out
 
 __version__ = "0.1.0"
 
-# Name -> module that defines it.
-_PUBLIC = {
+# Name -> module that defines it; none for a module of this package.
+_PUBLIC: dict[str, str | None] = {
     "Tx1Config": "tahoe_distill.models",
     "Tx1Model": "tahoe_distill.models",
     "Tx1Processor": "tahoe_distill.models",
@@ -15,6 +15,7 @@ _PUBLIC = {
     "annotate": "tahoe_distill.annotation",
     "embed": "tahoe_distill.embedding",
     "TahoePreprocessor": "tahoe_distill.embedding",
+    "tl": None,
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -7,18 +7,19 @@ from types import ModuleType
 from typing import Any
 
 
-def hand_out(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def hand_out(package: str, names: Mapping[str, str | None]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
         package: The package, its ``__name__``.
-        names: Each name that it hands out, and the module that defines it.
+        names: Each name that it hands out, and the module that defines it; ``None`` for a module of the package.
     """
 
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(names[name]), name)
+        module = importlib.import_module(names[name] or f"{package}.{name}")
+        value = module if names[name] is None else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 
@@ -26,6 +27,23 @@ def hand_out(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], An
         return sorted({*vars(sys.modules[package]), *names})
 
     return get, listed
+
+
+def how_to_install(extra: str = "") -> str:
+    """The command that installs this package, to be named in messages and cards.
+
+    The one place to change when the name is registered on a package index: until then pip would find nothing by it, or
+    what somebody else registered.
+
+    Args:
+        extra: One of the extras of ``setup.py``; none for the base.
+
+    Examples:
+        >>> how_to_install("fit")
+        "pip install '.[fit]' in the folder of tahoe_distill's repository"
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"pip install {what} in the folder of tahoe_distill's repository"
 
 
 def needed(name: str, extra: str) -> ModuleType:
@@ -42,4 +60,4 @@ def needed(name: str, extra: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise ImportError(f"{package} is not installed: pip install 'tahoe-distill[{extra}]'") from error
+        raise ImportError(f"{package} is not installed: {how_to_install(extra)}") from error

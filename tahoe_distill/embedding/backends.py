@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import CellEncoder, Tx1Model, Tx1Processor
 
 OPSET = 17
@@ -202,4 +203,4 @@ def _need(name: str) -> ModuleType:
     try:
         return __import__(name)
     except ImportError as error:
-        raise ImportError(f"{name} is not installed; it comes with pip install 'tahoe-distill[onnx]'") from error
+        raise ImportError(f"{name} is not installed; it comes with {how_to_install('onnx')}") from error

@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 from tahoe_distill.evaluation.base import Evaluator, NotEvaluable, Scores, register_evaluator
 from tahoe_distill.evaluation.bench import Bench
 from tahoe_distill.evaluation.subjects import TEACHER, Subject
+from tahoe_distill.lazy import how_to_install
 
 NEIGHBORS = 15
 RESOLUTION = 1.0
@@ -60,7 +61,7 @@ def clusters(subject: Subject, bench: Bench) -> np.ndarray:
         NotEvaluable: Without igraph.
     """
     if importlib.util.find_spec("igraph") is None:
-        raise NotEvaluable("Leiden clustering needs igraph: pip install 'tahoe-distill[evaluate]'")
+        raise NotEvaluable(f"Leiden clustering needs igraph: {how_to_install('evaluate')}")
     key = ("clusters", subject.name)
     if key not in bench.memory:
         bench.memory[key] = _leiden(subject.query, bench.seed)

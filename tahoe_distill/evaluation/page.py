@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from tahoe_distill.lazy import how_to_install
+
 if TYPE_CHECKING:
     import altair
 
-HOW_TO_GET = "figures and report.html need Altair: pip install 'tahoe-distill[evaluate]'"
+HOW_TO_GET = f"figures and report.html need Altair: {how_to_install('evaluate')}"
 # Of one panel in an image, in pixels; on a page panels are as wide as there is room.
 _IMAGE_WIDTH, _IMAGE_SCALE = 380, 2.0
 # The page needs nothing from anywhere, so the browser is told to fetch nothing. Vega compiles its expressions.

@@ -22,6 +22,7 @@ from tahoe_distill.fitting.cells import LEAST_CELLS
 from tahoe_distill.fitting.fit import OBJECTIVES, Fitted
 from tahoe_distill.fitting.labelled import FitSettings
 from tahoe_distill.hub.folder import HYPERPARAMETERS_FILE, METRICS_FILE, TRAINING_FILE, read_record
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.teacher import Teacher, load_teacher
 
 _LR = 1e-3
@@ -41,8 +42,9 @@ def require_training() -> None:
     missing = [name for name in ("composer", "llmfoundry", "streaming") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f"a transformer student is trained by Composer, and {', '.join(missing)} is not installed: pip install "
-            "'tahoe-distill[train]', or choose a student without attention (static-tiny, static-small, static-medium)"
+            f"a transformer student is trained by Composer, and {', '.join(missing)} is not installed: "
+            f"{how_to_install('train')}, or choose a student without attention (static-tiny, static-small, "
+            "static-medium)"
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from tahoe_distill.fitting.rows import Rows
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import Tx1Model
 from tahoe_distill.objectives import ObjectiveSet, Outputs
 
@@ -25,8 +26,8 @@ def require_trainer() -> None:
     """
     if importlib.util.find_spec("accelerate") is None:
         raise ImportError(
-            "accelerate is not installed, and transformers trains by it: pip install 'tahoe-distill[fit]', or give "
-            "--steps 0 for the closed form alone"
+            f"accelerate is not installed, and transformers trains by it: {how_to_install('fit')}, or give --steps 0 "
+            "for the closed form alone"
         )
 
 

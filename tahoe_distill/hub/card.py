@@ -25,6 +25,7 @@ from tahoe_distill.hub.folder import (
     is_number,
     read_record,
 )
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.models import GeneVocab, Tx1Config, Tx1Model
 from tahoe_distill.models.processing_tx1 import VOCAB_FILE
 from tahoe_distill.probes import PROBE_FILE
@@ -54,7 +55,7 @@ adata.obsm["X_tx1"] = model.embed(processor, adata)
 `adata` is an AnnData of raw or log1p counts. The model knows {genes}; ids and symbols that stand for them are
 found too. The vectors are float32 and of length 1 (`normalize=False` leaves them as they are).
 `model(**processor(adata))` gives gene embeddings too. Whole files: `tahoe-distill embed --model {name} --adata in.h5ad
---out out.h5ad` (`pip install tahoe-distill`; with that package no remote code is needed).
+--out out.h5ad` ({install}; with that package no remote code is needed).
 {labels}
 ## Metrics
 
@@ -205,6 +206,7 @@ def write_card(
         origin=_origin(hyperparameters),
         teacher=_teacher_line(hyperparameters),
         name=repo_id or PLACEHOLDER,
+        install=how_to_install(),
         sizes=_sizes(config),
         labels=_labels(probe, repo_id or PLACEHOLDER),
         metrics=_metrics(metrics, previous),

@@ -9,6 +9,7 @@ import pandas as pd
 from tahoe_distill.evaluation.page import Figure, to_spec
 from tahoe_distill.evaluation.pareto import COLORS, front
 from tahoe_distill.evaluation.subjects import BASELINE, STUDENT
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.sweeps.results import SETTING, dimensions_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def importance(done: pd.DataFrame) -> dict[str, float]:
     try:
         import optuna
     except ImportError:
-        log.warning("the figure of importance needs Optuna: pip install 'tahoe-distill[sweep]'")
+        log.warning("the figure of importance needs Optuna: %s", how_to_install("sweep"))
         return {}
     names = [name for name in dimensions_of(done) if done[f"{SETTING}{name}"].nunique() > 1]
     if len(names) < 2 or len(done) < _LEAST_FOR_IMPORTANCE or done["value"].nunique() < 2:

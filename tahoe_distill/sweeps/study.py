@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tahoe_distill.files import remove, replace_text
+from tahoe_distill.lazy import how_to_install
 from tahoe_distill.locks import LOCK_FILE, FolderInUseError, held, holder_of
 from tahoe_distill.sweeps.process import RunFolder
 from tahoe_distill.sweeps.runs import Base, final_run, fingerprint, trial_run
@@ -33,7 +34,7 @@ BASE_NAME = "base"
 STALE = 300.0
 # Differences that a message lists.
 _MOST_LISTED = 8
-HOW_TO_GET = "sweeps need Optuna: pip install 'tahoe-distill[sweep]'"
+HOW_TO_GET = f"sweeps need Optuna: {how_to_install('sweep')}"
 
 
 @dataclass(frozen=True)

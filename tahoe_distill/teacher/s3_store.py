@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tahoe_distill.lazy import how_to_install
+
 _DENIED = ("403", "401", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 
@@ -38,9 +40,7 @@ class Store:
         try:
             from boto3.session import Session
         except ImportError as error:
-            raise ImportError(
-                f"{url}: reading S3 needs boto3, which `pip install 'tahoe-distill[train]'` brings"
-            ) from error
+            raise ImportError(f"{url}: reading S3 needs boto3; it comes with {how_to_install('train')}") from error
         self.bucket, self.url, self._known = bucket, url, tuple(known)
         session = Session()
         signed = session.get_credentials() is not None

@@ -9,6 +9,7 @@ import pytest
 from tahoe_distill.evaluation import maps, page, report
 from tahoe_distill.evaluation.record import read_cells, write_record
 from tahoe_distill.evaluation.report import write_report
+from tahoe_distill.lazy import how_to_install
 from tests.helpers.browser import CHROMIUM, open_page
 
 needs_altair = pytest.mark.skipif(not page.can_draw(), reason="figures need altair and vl-convert-python")
@@ -39,7 +40,7 @@ def test_the_report_and_its_images(folder):
 def test_without_altair_all_else_is_written_and_the_way_to_it_told(folder, monkeypatch, caplog):
     monkeypatch.setattr(report, "can_draw", lambda: False)
     assert write_report(folder) == []
-    assert "pip install 'tahoe-distill[evaluate]'" in caplog.text
+    assert how_to_install("evaluate") in caplog.text
     assert not (folder / "report.html").exists()
 
 

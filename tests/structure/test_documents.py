@@ -66,6 +66,13 @@ def test_methods_names_every_objective_schedule_metric_and_evaluator():
     assert not [name for name in ours if f"`{name}`" not in text]
 
 
+def test_nothing_is_installed_by_a_name_that_is_not_registered():
+    """The command stands in one place, `lazy.how_to_install`, and in documents as that of the repository."""
+    by_name = re.compile(r"pip install[^\n`]*['\" ]tahoe-distill")
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS} | {"the code": SOURCES}
+    assert [path for path, text in texts.items() if by_name.search(text)] == []
+
+
 def test_prose_has_no_line_above_120_columns(document):
     prose = CODE.sub("", document.read_text(encoding="utf-8"))
     assert not [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")]

@@ -21,7 +21,7 @@ RANKS = {
     **dict.fromkeys(("evaluation", "annotation"), 4),
     **dict.fromkeys(("training", "browser"), 5),
     **dict.fromkeys(("fitting", "sweeps"), 6),
-    "cli": 7,
+    **dict.fromkeys(("cli", "tl"), 7),
 }
 TRAINING_STACK = {"composer", "llmfoundry", "streaming"}
 MAY_IMPORT = {"data": {"streaming"}, "cache": {"streaming"}, "training": TRAINING_STACK, "cli": TRAINING_STACK}
