@@ -76,10 +76,12 @@ def test_a_run_says_what_it_trains_and_what_came_of_it(runs, config, tmp_path):
     first = next(number for number, line in enumerate(lines) if line.startswith("distilling "))
     assert "48 cells for training, 12 for evaluation (eval), 8 a batch, for 8ba, from the beginning" in lines[first]
     assert "student to hf, checkpoints in checkpoints" in lines[first]
-    assert lines[-2:] == [
+    assert lines[-4:-1] == [
         "the student is in hf",
+        "the checkpoints are in checkpoints",
         "next: tahoe-distill embed --model hf --adata cells.h5ad --out embedded.h5ad",
     ]
+    assert lines[-1].startswith("how good is it: tahoe-distill evaluate --student hf --teacher ")
     assert "Setting seed" not in "".join(lines[first:]) and "run_name: test" not in output
 
 
