@@ -145,7 +145,7 @@ def test_a_run_killed_in_its_last_export_writes_it_when_started_again(runs, conf
     assert "nothing left to train" in output
     metrics = json.loads((folder / "hf/metrics.json").read_text())
     assert metrics == json.loads((reference / "hf/metrics.json").read_text())
-    assert "eval/centered_cosine" in metrics
+    assert "eval/knn_overlap" in metrics
 
 
 def test_a_run_that_has_ended_says_so_and_changes_nothing(runs, config, tmp_path, whole):
