@@ -150,7 +150,7 @@ def _train(path: str, overrides: list[str], run: Mapping[str, Any]) -> None:
     check_names(plain(run))
     started = time.monotonic()
     # An evaluation's last batch is often smaller than a microbatch; that is no news.
-    warnings.filterwarnings("ignore", message="Cannot split tensor of length")
+    warnings.filterwarnings("ignore", message="Cannot split (tensor|list) of length")
     trainer = train_from_yaml(path, overrides)
     if os.environ.get("RANK", "0") == "0":
         print(end_lines(trainer.state, plain(run), time.monotonic() - started), flush=True)

@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,8 @@ def build_tahoe_mds_dataloader(
         ShardError: When shards are missing or damaged.
     """
     check_keys(unknown, _LOADER, "tahoe_mds")
+    if num_workers:
+        _check_temporary_folder()
     if unexp_padding is not None:
         collator = {"unexp_padding": unexp_padding, **plain(collator)}
     if packing:
@@ -139,6 +142,17 @@ def _most_of_all_processes(count: int) -> int:
     most = get_device(None).tensor_to_device(torch.tensor(count))
     dist.all_reduce(most, reduce_operation="MAX")
     return int(most)
+
+
+def _check_temporary_folder() -> None:
+    """Refuse a folder whose sockets would have too long a path: workers would fall silent and the run wait for ever."""
+    folder = tempfile.gettempdir()
+    # Linux's limit is 107; multiprocessing adds /pymp-12345678/listener-12345678.
+    if len(os.fsencode(folder)) > 107 - 32:
+        raise ValueError(
+            f"the folder for temporary files is {folder}, {len(os.fsencode(folder))} characters; workers that load "
+            "data talk over sockets in it, which takes at most 75. Set TMPDIR to a shorter one, or num_workers: 0"
+        )
 
 
 def check_loader(section: Mapping[str, Any], where: str) -> None:

@@ -1,10 +1,14 @@
 """Whole runs for the tests: as a user starts them, and the same in a process that has the imports behind it."""
 
+import atexit
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -18,10 +22,17 @@ SECONDS = 300
 
 
 def environment(folder):
-    """One thread, no GPU, temporary files in ``folder/tmp``."""
-    (folder / "tmp").mkdir(exist_ok=True)
-    ours = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
+    """One thread, no GPU, temporary files in a folder of the run's own."""
+    ours = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": short_folder(folder)}
     return {**os.environ, **ours}
+
+
+def short_folder(folder):
+    """A folder for temporary files that belongs to ``folder``; sockets in it need a short path."""
+    path = Path(tempfile.gettempdir(), f"run-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}")
+    path.mkdir(exist_ok=True)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return str(path)
 
 
 def distill(folder, config, *arguments, processes=1):

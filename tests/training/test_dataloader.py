@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tempfile
 
 import pytest
 from llmfoundry.data.dataloader import build_dataloader
@@ -117,6 +118,14 @@ def test_whole_configuration_objects_are_accepted(folder):
 def test_unknown_keys_name_the_closest(folder, path, message):
     with pytest.raises(ValueError, match=message):
         build(folder, **{path: 1})
+
+
+def test_a_temporary_folder_too_long_for_sockets_is_refused(folder, monkeypatch):
+    """Workers would write their errors and nothing else, and the run would wait for ever."""
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + 71 * "x")
+    with pytest.raises(ValueError, match="76 characters; workers.* takes at most 75. Set TMPDIR to a shorter one"):
+        build(folder, num_workers=1)
+    build(folder, num_workers=0)
 
 
 def test_max_length_is_required(folder):

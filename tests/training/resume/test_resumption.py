@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.helpers import HELPERS
-from tests.helpers.whole_runs import distill, remove_blocks, weights
+from tests.helpers.whole_runs import distill, remove_blocks, short_folder, weights
 
 KILLED = -9
 BATCHES = 14  # Of 8 cells; 6 make an epoch.
@@ -194,8 +194,7 @@ def test_temporary_folder_and_workers_may_change(runs, config, tmp_path, shards,
     }
     assert runs.distill(folder, with_workers(cached, 2))[0] == KILLED
     assert (folder / "hf-ba5").exists()
-    (tmp_path / "fresh").mkdir()
-    code, output = runs.distill(folder, cached, variables={"TMPDIR": str(tmp_path / "fresh")})
+    code, output = runs.distill(folder, cached, variables={"TMPDIR": short_folder(tmp_path / "fresh")})
     assert code == 0, output
     assert_same(weights(folder / "hf"), whole(config)[1])
     remove_blocks(tmp_path)
