@@ -23,20 +23,25 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
+def complaints(opened):
+    """Lines of the console, without what the theme says of itself."""
+    return [line for line in opened.console if "[PST]" not in line and "theme mode" not in line]
+
+
 @needs_browser
 def test_a_search_finds(site, tmp_path):
     opened = open_page(site / "search.html", tmp_path, beside=True, query="?q=troubleshooting")
-    assert re.search(r'<ul class="search">.*href="guides/troubleshooting\.html', opened.dom, flags=re.DOTALL)
-    assert opened.console == []
+    assert re.search(r'class="search"><li[^>]*><a href="guides/troubleshooting\.html', opened.dom)
+    assert complaints(opened) == []
 
 
 @needs_browser
 def test_the_reference_shows_types_and_asks_nobody(site, tmp_path):
     opened = open_page(site / "api.html", tmp_path, beside=True)
     assert 'id="tahoe_distill.embed"' in opened.dom
-    # Types stand with the parameters, as autodoc has them in the description.
-    assert re.search(r"<strong>batch_size</strong>.{0,200}int", opened.dom, flags=re.DOTALL)
-    assert opened.console == []
+    # Types stand with the parameters.
+    assert "<strong>batch_size</strong> (<em>int</em>" in opened.dom
+    assert complaints(opened) == []
     assert [address for address in opened.requests if not address.startswith(site.as_uri())] == []
 
 

@@ -64,7 +64,10 @@ def check_run(arguments):
     assert run.model.name == "tahoe_distill"
 
 
-@pytest.mark.parametrize("text", blocks())
+BLOCKS = list(blocks())
+
+
+@pytest.mark.parametrize("text", BLOCKS)
 def test_commands_are_what_the_parsers_take(text, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     for line in text.splitlines():
@@ -80,10 +83,10 @@ def test_commands_are_what_the_parsers_take(text, monkeypatch, capsys):
             pytest.fail(f"{line}\n{capsys.readouterr().err}")
 
 
-@pytest.mark.parametrize("text", blocks())
+@pytest.mark.parametrize("text", BLOCKS)
 def test_what_is_not_on_a_laptop_is_said(text):
     assert not ELSEWHERE.search(text) or "# needs " in text
 
 
 def test_there_are_commands():
-    assert len(list(blocks())) >= 25
+    assert len(BLOCKS) >= 25
