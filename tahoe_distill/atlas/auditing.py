@@ -15,9 +15,9 @@ from scipy.stats import beta
 
 from tahoe_distill.atlas.job import Job, Source
 from tahoe_distill.atlas.ledger import Ledger
-from tahoe_distill.atlas.outputs import Written, written
+from tahoe_distill.atlas.outputs import BFLOAT16, Written, written
 from tahoe_distill.atlas.worker import Worker
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.formats import identity_of
 from tahoe_distill.embedding.loading import weights_fingerprint
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 CONFIDENCE = 0.95
 # Largest difference of any number of a vector of length 1: of float32 in other company, and of half precision or int8.
 EXACT, ROUGH = 1e-5, 3e-2
+# Of bfloat16, which keeps 8 bits of a number.
+_ROUNDED = 2.0**-8
 # Cells that are read and computed at a time.
 _STEP = 256
 
@@ -165,11 +167,7 @@ def _sources(found: Written, out: str | os.PathLike[str]) -> list[Source]:
             "were added or taken away"
         )
     for source in sources:
-        if (
-            source.cells
-            and source.identity
-            and (not os.path.exists(source.path) or identity(source.path) != source.identity)
-        ):
+        if source.cells and source.identity and identity_of(source.path) != source.identity:
             log.warning("%s is not there, or its files changed since; its cells are compared all the same", source.path)
     return sources
 
@@ -177,6 +175,8 @@ def _sources(found: Written, out: str | os.PathLike[str]) -> list[Source]:
 def _tolerance(found: Written) -> float:
     dtype, backend, device = (str(found.notes[name]) for name in ("dtype", "backend", "device"))
     exact = (dtype == "float32" or (dtype == "auto" and device == "cpu")) and "int8" not in backend
+    if found.notes.get("stored_as") == BFLOAT16:
+        return max(_ROUNDED, EXACT if exact else ROUGH)
     return EXACT if exact else ROUGH
 
 

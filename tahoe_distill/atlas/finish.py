@@ -14,7 +14,7 @@ from tahoe_distill.atlas.ledger import Ledger
 from tahoe_distill.atlas.obs import ObsTable
 from tahoe_distill.atlas.outputs import Extent, output_of, written
 from tahoe_distill.cells import open_cells
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.formats import identity_of
 from tahoe_distill.embedding.confidence import Confidence, confidence_columns, load_confidence
 from tahoe_distill.embedding.loading import weights_fingerprint
 from tahoe_distill.embedding.output import replace_output
@@ -33,6 +33,7 @@ def finish(
     pair: tuple[Tx1Model, Tx1Processor],
     confidence: bool,
     run: str,
+    about: dict[str, str],
 ) -> None:
     """Write an output of finished windows, give it its name, and drop the windows.
 
@@ -45,6 +46,7 @@ def finish(
         pair: The model and its processor.
         confidence: Write how far to trust each vector.
         run: What identifies the run.
+        about: What the user has to say of the output.
 
     Raises:
         ValueError: When a source changed meanwhile, or a window is damaged.
@@ -59,7 +61,9 @@ def finish(
     remove(growing)
     try:
         with telling_space(out.parent, 4 * count * pair[0].config.embedding_size):
-            writer = output_of(out).write(growing, Extent(count, pair[0].config.embedding_size, key, notes))
+            there = [source.path for source in sources if source.cells]
+            extent = Extent(count, pair[0].config.embedding_size, key, notes, there, job.layer, about)
+            writer = output_of(out).write(growing, extent)
             for obs, vectors in _pieces(job, sources, ledger, table=table, trust=trust):
                 writer.add(obs, vectors)
             writer.close()
@@ -81,7 +85,7 @@ def note_of_run(out: Path, key: str) -> dict[str, Any]:
 
 def _refuse_changes(sources: Sequence[Source]) -> None:
     for source in sources:
-        if source.cells and source.identity and identity(source.path) != source.identity:
+        if source.cells and source.identity and identity_of(source.path) != source.identity:
             raise ValueError(
                 f"{source.path} changed while it was read, so nothing was written; bring it back as it was, or pass "
                 "--overwrite (overwrite=True) to begin anew"

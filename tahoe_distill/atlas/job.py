@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tahoe_distill.cells import open_cells
-from tahoe_distill.cells.stores import identity
+from tahoe_distill.cells.formats import identity_of, whole_name
 from tahoe_distill.cells.values import require_cells
 from tahoe_distill.embedding.loading import at_size, load_student, processor_fingerprint, weights_fingerprint
 from tahoe_distill.embedding.options import Options
@@ -128,17 +128,14 @@ def find_sources(
         known: What an earlier run found; a source that did not change is not opened again.
     """
     before = {(source.path, source.identity): source for source in known if source.error is None}
-    found = []
-    for path in paths:
-        name = os.path.abspath(path)
-        # What is no file has nothing to be stamped; its cells are told apart by their number.
-        stamp = identity(name) if os.path.exists(name) else ""
-        found.append(before.get((name, stamp)) or _look_at(name, stamp, job, processor))
-    return found
+    return [_look_at(whole_name(path), job, processor, before) for path in paths]
 
 
-def _look_at(path: str, stamp: str, job: Job, processor: Tx1Processor) -> Source:
+def _look_at(path: str, job: Job, processor: Tx1Processor, before: Mapping[tuple[str, str], Source]) -> Source:
     try:
+        stamp = identity_of(path)
+        if (path, stamp) in before:
+            return before[path, stamp]
         with open_cells(path, layer=job.layer) as cells:
             require_cells(cells)
             job.matched(cells, processor).check_names()

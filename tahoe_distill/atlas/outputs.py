@@ -1,11 +1,12 @@
 """The formats that an atlas is written in, one entry each, and read again for an audit or a search."""
 
 import contextlib
+import importlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -24,6 +25,8 @@ except ImportError:  # anndata before 0.11 kept it elsewhere
 
 # Cells of a chunk, which is what a reader fetches, and chunks of a shard, which is one file.
 _CHUNK, _CHUNKS = 4096, 8
+# What `stored_as` in the notes of a finished output says where its numbers were rounded.
+BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,18 @@ class Extent:
         width: Width of a vector.
         key: Key of ``obsm`` and ``uns``.
         notes: For ``uns[key]``: strings, numbers, and arrays of them.
+        sources: The sources that the cells are of.
+        layer: The layer that was read of them.
+        about: What the user has to say of it, where the format has room for that.
     """
 
     cells: int
     width: int
     key: str
     notes: dict[str, Any]
+    sources: Sequence[str] = ()
+    layer: str | None = None
+    about: dict[str, str] = field(default_factory=dict)
 
 
 class Writer(Protocol):
@@ -59,6 +68,10 @@ class Written(Protocol):
     notes: dict[str, Any]
     cells: int
 
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells, as far as the format keeps it."""
+
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells, whose (n,) numbers ascend."""
 
@@ -74,11 +87,13 @@ class Output:
         suffix: How its names end.
         write: Takes a path that does not exist and an :class:`Extent`; returns a :class:`Writer`.
         read: Takes a path and a key; returns a :class:`Written`.
+        check: Takes sources, their layer and what the user has to say, before any work; raises where they do not fit.
     """
 
     suffix: str
     write: Callable[[Path, Extent], Writer]
     read: Callable[[Path, str], Written]
+    check: Callable[[Sequence[str], str | None, dict[str, str]], None] | None = None
 
 
 OUTPUTS: dict[str, Output] = {}
@@ -101,6 +116,8 @@ def output_of(path: str | os.PathLike[str]) -> Output:
     Raises:
         ValueError: When it is none.
     """
+    # Registers itself, and needs what stands above.
+    importlib.import_module("tahoe_distill.atlas.soma_output")
     suffix = Path(path).suffix
     if suffix not in OUTPUTS:
         raise ValueError(f"{path}: {unknown('output', suffix or 'without a suffix', OUTPUTS)}")
@@ -201,6 +218,11 @@ class ZarrWritten:
         self.notes = dict(read_elem(self._root[f"uns/{key}"]))
         self.cells = int(self._vectors.shape[0])
 
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells."""
+        return read_elem(self._root["obs"])
+
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells."""
         return np.asarray(self._vectors.oindex[numbers])
@@ -232,7 +254,7 @@ class ParquetWriter:
         columns[self.extent.key] = arrow.FixedSizeListArray.from_arrays(flat, self.extent.width)
         table = arrow.table(columns)
         if self._writer is None:
-            notes = json.dumps(self.extent.notes, default=_plain)
+            notes = json.dumps(self.extent.notes, default=plain)
             self._schema = table.schema.with_metadata({f"tahoe_distill:{self.extent.key}": notes})
             self._writer = self._parquet.ParquetWriter(self._path, self._schema)
         self._writer.write_table(table.cast(self._schema))
@@ -261,6 +283,12 @@ class ParquetWritten:
         if notes is None:
             raise ValueError(f"{path} has no vectors {key!r}; name their column with --key-added")
         self._key, self.notes, self.cells = key, json.loads(notes), self._file.metadata.num_rows
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells."""
+        names = [name for name in self._file.schema_arrow.names if name != self._key]
+        return self._file.read(names).to_pandas().set_index("cell")
 
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
         """(n, e) float32 vectors of cells."""
@@ -307,7 +335,8 @@ def _arrow() -> tuple[ModuleType, ModuleType]:
     return needed("pyarrow", "atlas"), needed("pyarrow.parquet", "atlas")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An array or a number of NumPy as JSON takes it."""
     return value.tolist()
 
 

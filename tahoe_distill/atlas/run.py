@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tahoe_distill.atlas.ledger import Ledger, refuse_shards, shard_held
 from tahoe_distill.atlas.outputs import output_of
 from tahoe_distill.atlas.ray_way import Cluster, RaySettings, embed_on_cluster, joined
 from tahoe_distill.atlas.worker import SourceError, Worker
-from tahoe_distill.cells.formats import expand_inputs
+from tahoe_distill.cells.formats import expand_inputs, whole_name
 from tahoe_distill.embedding.confidence import load_confidence
 from tahoe_distill.embedding.options import Options
 from tahoe_distill.embedding.output import check_key, check_place
@@ -69,6 +69,7 @@ class Atlas:
         confidence: Write how far to trust each vector.
         overwrite: Replace what is there.
         progress: Show a bar.
+        about: What the user has to say of the output.
     """
 
     job: Job
@@ -80,11 +81,12 @@ class Atlas:
     confidence: bool = False
     overwrite: bool = False
     progress: bool = False
+    about: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to carry on."""
-        inputs = [os.path.abspath(path) for path in self.paths]
+        inputs = [whole_name(path) for path in self.paths]
         return {**self.job.identity(*self.pair), "inputs": inputs}
 
 
@@ -106,6 +108,7 @@ def embed_atlas(
     shard: tuple[int, int] | str | None = None,
     store: str | os.PathLike[str] | None = None,
     ray: RaySettings | None = None,
+    about: dict[str, str] | None = None,
     **settings: Any,
 ) -> AtlasResult:
     """Embed any number of files of any size into one store of their tables and vectors.
@@ -114,9 +117,10 @@ def embed_atlas(
     was killed, the same command, by whatever way, does the others and writes the same bytes.
 
     Args:
-        inputs: Paths and globs of h5ad, zarr and 10x ``.h5``.
+        inputs: Paths and globs of h5ad, zarr and 10x ``.h5``, and SOMA experiments
+            (:func:`tahoe_distill.cells.soma_address`).
         model: Folder or hub id of an exported model.
-        out: A name that ends with ``.zarr`` or ``.parquet``.
+        out: A name that ends with ``.zarr``, ``.parquet`` or ``.soma``.
         key_added: Key of ``obsm`` and ``uns``, or name of the column.
         layer: As in :func:`tahoe_distill.embed`.
         gene_key: As in :func:`tahoe_distill.embed`.
@@ -131,6 +135,7 @@ def embed_atlas(
             write it and nothing else.
         store: Folder of cells that were embedded before: those are not computed again.
         ray: Let the actors of a Ray cluster do the work.
+        about: Fields of the schema of contributed embeddings, for a ``.soma`` output: ``title``, ``contact_name`` …
         **settings: Fields of :class:`~tahoe_distill.embedding.options.Options`, except ``genes`` and ``attentions``.
 
     Returns:
@@ -143,7 +148,8 @@ def embed_atlas(
         ImportError: When a package is missing, with the extra that brings it.
     """
     check_key(key_added)
-    output_of(out)
+    if about and output_of(out).check is None:
+        raise ValueError(f"about (--about) is for outputs that have room for it (.soma); found {out}")
     _check_ways(on_error, shard, store, ray=ray, settings=settings)
     paths = expand_inputs(inputs)
     with joined(ray) if ray is not None else contextlib.nullcontext() as cluster:
@@ -154,7 +160,16 @@ def embed_atlas(
         if confidence:
             load_confidence(job.model)
         atlas = Atlas(
-            job, paths, Path(os.path.abspath(out)), key_added, job.load(), on_error, confidence, overwrite, progress
+            job,
+            paths,
+            Path(os.path.abspath(out)),
+            key_added,
+            job.load(),
+            on_error,
+            confidence,
+            overwrite,
+            progress,
+            about or {},
         )
         if _is_there_already(atlas):
             return AtlasResult(atlas.out, 0, 0, 0, {})
@@ -297,6 +312,9 @@ def _plan(atlas: Atlas, ledger: Ledger) -> tuple[list[Source], list[Window]]:
     bad = [source.error for source in sources if source.error is not None]
     if bad and (atlas.on_error == STOP or len(bad) == len(sources)):
         raise ValueError(_complaint(bad, len(sources)))
+    check = output_of(atlas.out).check
+    if check is not None:
+        check([source.path for source in sources if source.error is None], atlas.job.layer, atlas.about)
     ledger.begin(run, sources, overwrite=atlas.overwrite)
     done = ledger.done()
     windows = windows_of(sources, atlas.job.settings["window"])
@@ -401,7 +419,7 @@ def _finished(atlas: Atlas, ledger: Ledger, sources: Sequence[Source], todo: Seq
         raise ValueError(_complaint(list(skipped.values()), len(told)))
     finish(
         atlas.job, told, ledger, out=atlas.out, key=atlas.key, pair=atlas.pair, confidence=atlas.confidence,
-        run=digest_of(atlas.identity),
+        run=digest_of(atlas.identity), about=atlas.about,
     )  # fmt: skip
     return AtlasResult(atlas.out, sum(source.cells for source in told), _count(todo), 0, skipped)
 

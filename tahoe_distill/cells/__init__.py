@@ -16,6 +16,7 @@ _PUBLIC = {
     "open_cells": "tahoe_distill.cells.formats",
     "read_symbols": "tahoe_distill.cells.symbols",
     "register_format": "tahoe_distill.cells.formats",
+    "soma_address": "tahoe_distill.cells.soma",
     "with_symbols": "tahoe_distill.cells.symbols",
 }
 

@@ -5,7 +5,7 @@ The exit code is 1 where embedding would be meaningless, or where vectors differ
 
 import argparse
 
-from tahoe_distill.cli.reading import add_reading_arguments
+from tahoe_distill.cli.reading import add_reading_arguments, add_soma_arguments, chosen_cells
 
 EXAMPLE = """tahoe-distill doctor cells.h5ad --model runs/quickstart/hf
   tahoe-distill doctor determinism cells.h5ad --model runs/quickstart/hf"""
@@ -13,9 +13,10 @@ EXAMPLE = """tahoe-distill doctor cells.h5ad --model runs/quickstart/hf
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("what", nargs="+", metavar="[determinism] FILE", help="h5ad, zarr or 10x .h5 to look at")
+    parser.add_argument("what", nargs="+", metavar="[determinism] FILE", help="h5ad, zarr, 10x .h5 or SOMA to look at")
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
     add_reading_arguments(parser)
+    add_soma_arguments(parser)
     parser.add_argument("--no-estimate", action="store_true", help="do not embed a few cells to estimate the time")
     parser.add_argument("--cells", type=int, default=64, help="cells that `determinism` embeds (default: 64)")
 
@@ -23,14 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the findings; leave with 1 where one of them is an error."""
     if len(args.what) == 2 and args.what[0] == "determinism":
-        _determinism(args, args.what[1])
+        _determinism(args, chosen_cells(args.what[1:], args)[0])
         return
     if len(args.what) != 1:
         raise ValueError(f"expected `doctor FILE` or `doctor determinism FILE`, found {' '.join(args.what)!r}")
     from tahoe_distill.embedding import examine
 
     reading = {"layer": args.layer, "gene_key": args.gene_key, "symbols": args.symbols}
-    findings = examine(args.what[0], args.model, **reading, estimate=not args.no_estimate)
+    findings = examine(chosen_cells(args.what, args)[0], args.model, **reading, estimate=not args.no_estimate)
     for finding in findings:
         print(f"{finding.level:8}{finding.topic:13}{finding.text}")
     if any(finding.level == "error" for finding in findings):

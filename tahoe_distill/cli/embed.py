@@ -1,8 +1,8 @@
-"""Embed the cells of files of any size (h5ad, zarr, 10x .h5) with a student or a converted teacher.
+"""Embed the cells of files of any size (h5ad, zarr, 10x .h5) or of a SOMA experiment with a student or a teacher.
 
-Of one file it writes a copy with the vectors in obsm; of several, or of a pattern in quotes, one store of their tables
-and vectors (.zarr or .parquet), on this machine, in shares or on a Ray cluster. Memory does not grow with the cells; a
-run that was killed or interrupted carries on when the same command is given again.
+Of one file it writes a copy with the vectors in obsm; of several, of a pattern in quotes or of a SOMA, one store of
+their tables and vectors (.zarr, .parquet or .soma), on this machine, in shares or on a Ray cluster. Memory does not
+grow with the cells; a run that was killed or interrupted carries on when the same command is given again.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from tahoe_distill.cli.reading import add_reading_arguments
+from tahoe_distill.cli.reading import add_reading_arguments, add_soma_arguments, chosen_cells
 from tahoe_distill.embedding import BACKENDS
 
 EXAMPLE = """tahoe-distill embed --model runs/quickstart/hf --adata cells.h5ad --out embedded.h5ad
@@ -22,13 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--model", required=True, help="folder or hub id of an exported student or converted teacher")
     parser.add_argument(
-        "--adata", required=True, nargs="+", help="h5ad, zarr or 10x .h5 with raw counts or log1p of them; or patterns"
+        "--adata",
+        required=True,
+        nargs="+",
+        help="h5ad, zarr, 10x .h5 or SOMA, counts or log1p of them; or patterns",
     )
     parser.add_argument(
-        "--out", required=True, help="of one file: zarr where it is, h5ad otherwise; of several: .zarr or .parquet"
+        "--out", required=True, help="of one file: zarr where it is, h5ad otherwise; else .zarr, .parquet or .soma"
     )
     parser.add_argument("--key-added", default="X_tx1", help="key of obsm (default: X_tx1)")
     add_reading_arguments(parser)
+    add_soma_arguments(parser)
     parser.add_argument("--drug-key", help="column of obs with drug names, for a model with a drug token")
     parser.add_argument("--genes", action="store_true", help="also write the mean embedding of each gene to varm")
     parser.add_argument(
@@ -64,6 +68,9 @@ def _add_atlas_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard", metavar="I/N", type=_shard, help="do one of N shares; the last to end writes the output"
     )
     group.add_argument(
+        "--about", nargs="+", metavar="NAME=TEXT", type=_field, help="of a .soma output: title, contact_name and others"
+    )
+    group.add_argument(
         "--store", metavar="DIR", help="keep cells by their content there, and compute none of them twice"
     )
     group.add_argument(
@@ -81,6 +88,7 @@ def _add_atlas_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Embed; Ctrl-C leaves a state that the same command carries on from."""
     began = time.perf_counter()
+    args.adata = chosen_cells(args.adata, args)
     try:
         told = _embed_many(args) if _is_atlas(args) else _embed_one(args, began)
     except KeyboardInterrupt:
@@ -91,10 +99,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _is_atlas(args: argparse.Namespace) -> bool:
     """Whether tables and vectors alone are wanted, and not a copy of one file with all it holds."""
-    several = len(args.adata) > 1 or glob.has_magic(args.adata[0])
-    return (
-        several or args.out.endswith(".parquet") or any(way is not None for way in (args.shard, args.store, args.ray))
-    )
+    from tahoe_distill.cells.formats import is_address
+
+    several = len(args.adata) > 1 or glob.has_magic(args.adata[0]) or is_address(args.adata[0])
+    alone = args.out.endswith((".parquet", ".soma"))
+    return several or alone or any(way is not None for way in (args.shard, args.store, args.ray, args.about))
 
 
 def _embed_one(args: argparse.Namespace, began: float) -> str:
@@ -116,6 +125,7 @@ def _embed_many(args: argparse.Namespace) -> str:
         raise ValueError("--genes is for the genes of one file; leave it out, or embed each file alone")
     found = embed_atlas(
         args.adata, args.model, args.out, on_error=args.on_error, shard=args.shard, store=args.store, ray=ray,
+        about=dict(args.about or ()),
         **_settings(args),
     )  # fmt: skip
     for path, reason in found.skipped.items():
@@ -156,6 +166,13 @@ def _shard(text: str) -> tuple[int, int] | str:
     if not (slash and number.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no share; expected I/N, such as 3/16, or merge")
     return int(number), int(count)
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field; expected NAME=TEXT, such as title='Cells of lungs'")
+    return name, value
 
 
 def _batch_size(text: str) -> int | str:

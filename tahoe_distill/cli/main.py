@@ -41,6 +41,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "for an atlas": {
         "audit": ("audit", "recompute a random share of an atlas from its sources"),
+        "index": ("index", "make the vectors of an atlas searchable"),
+        "search": ("search", "find the nearest cells of an atlas, with their labels, by a student"),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}

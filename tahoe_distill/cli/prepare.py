@@ -1,22 +1,23 @@
-"""Write MDS shards for training from h5ad files, zarr stores and 10x .h5 files."""
+"""Write MDS shards for training from h5ad files, zarr stores, 10x .h5 files and SOMA experiments."""
 
 import argparse
 from typing import Any
 
-from tahoe_distill.cli.reading import add_reading_arguments
+from tahoe_distill.cli.reading import add_reading_arguments, add_soma_arguments, chosen_cells
 
 EXAMPLE = "tahoe-distill prepare cells/*.h5ad --vocab vocab.json --out shards --keep cell_type --split-by donor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores or 10x .h5 files; globs are expanded")
+    parser.add_argument("inputs", nargs="+", help="h5ad files, zarr stores, 10x .h5 files, SOMA; globs are expanded")
     parser.add_argument("--out", required=True, help="folder to write; must not exist")
     parser.add_argument("--vocab", required=True, help="vocab.json of the teacher")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="validation share of the cells (%(default)s)")
     parser.add_argument("--split-by", metavar="COLUMN", help="obs column whose groups stay whole in one split")
     parser.add_argument("--seed", type=int, default=17, help="decides the split (%(default)s)")
     add_reading_arguments(parser)
+    add_soma_arguments(parser)
     parser.add_argument("--keep", nargs="+", default=(), metavar="COLUMN", help="obs columns to carry along")
     parser.add_argument("--teacher-key", metavar="KEY", help="obsm key of a teacher embedding to carry along")
     parser.add_argument("--min-genes", type=int, default=1, help="drop cells with fewer expressed genes (%(default)s)")
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from tahoe_distill.data.preparing.prepare import prepare_shards
 
     metadata = prepare_shards(
-        args.inputs,
+        chosen_cells(args.inputs, args),
         args.out,
         args.vocab,
         val_fraction=args.val_fraction,

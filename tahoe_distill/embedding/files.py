@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from tahoe_distill.cells.formats import is_address
 from tahoe_distill.cells.stores import identity, stamp
 from tahoe_distill.cells.symbols import Symbols
 from tahoe_distill.embedding.confidence import COLUMNS, Confidence, confidence_columns, load_confidence
@@ -181,6 +182,11 @@ def _path(source: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"embed_file takes the path of a file, found a {type(source).__name__}; for an AnnData call "
             "tahoe_distill.embed"
+        )
+    if is_address(source):
+        raise ValueError(
+            f"{source}: a SOMA experiment is not copied; name an output that ends with .zarr, .parquet or .soma "
+            "(tahoe_distill.atlas.embed_atlas), which takes its table and the vectors"
         )
     return Path(source)
 

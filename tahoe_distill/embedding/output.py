@@ -27,7 +27,7 @@ _TURNED_BYTES = 16
 # Bytes for the notes in uns and for HDF5's own tables.
 _SLACK = 1 << 20
 # What tells a zarr store from any other folder.
-_ZARR_FILES = (".zgroup", "zarr.json", ".zattrs")
+_STORES = {".zarr": (".zgroup", "zarr.json", ".zattrs"), ".soma": ("__schema",)}
 
 
 def check_key(key: str) -> None:
@@ -83,7 +83,7 @@ def check_place(out: str | os.PathLike[str], *, overwrite: bool = False) -> None
         ValueError: When it exists, is of another kind, or cannot be written.
     """
     out = Path(out)
-    if out.is_dir() and not (out.suffix == ".zarr" and any((out / name).exists() for name in _ZARR_FILES)):
+    if out.is_dir() and not any((out / name).exists() for name in _STORES.get(out.suffix, ())):
         raise ValueError(f"{out} is a folder; expected the name of a file to write, such as {out / 'embedded.h5ad'}")
     if out.is_file() and out.suffix == ".zarr":
         raise ValueError(f"{out} is a file, while a zarr store is a folder; name another output")

@@ -218,7 +218,7 @@ def test_bad_arguments(sources, student, tmp_path):
     }.items():
         with pytest.raises(ValueError, match=error):
             embed_atlas(files(sources), student, out, **options)
-    with pytest.raises(ValueError, match="unknown output '.csv'.* Known: .parquet, .zarr"):
+    with pytest.raises(ValueError, match="unknown output '.csv'.* Known: .parquet, .soma, .zarr"):
         embed_atlas(files(sources), student, tmp_path / "atlas.csv")
     assert not list(tmp_path.iterdir())
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tahoe_distill.cells.formats import expand_inputs, open_cells
+from tahoe_distill.cells.formats import expand_inputs, identity_of, open_cells, whole_name
 from tahoe_distill.cells.genes import match_genes, own_symbols
-from tahoe_distill.cells.stores import stamp
 from tahoe_distill.cells.symbols import Symbols, read_symbols
 from tahoe_distill.cells.values import recognise
 from tahoe_distill.data.batch import RESERVED
@@ -174,7 +173,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """Digest of all that decides the shards: equal for a run that may carry on, different for another."""
-        files = [(os.path.abspath(item.path), item.cells, *stamp(item.path)) for item in self.inputs]
+        files = [(whole_name(item.path), item.cells, identity_of(item.path)) for item in self.inputs]
         digest = hashlib.sha256(repr((files, self.options)).encode())
         for table in (self.vocab.tokens, self.vocab.symbols):
             digest.update("\n".join(table).encode())
