@@ -32,7 +32,8 @@ def blocks():
     """Text of each block with a command of ours, and the document that it stands in."""
     for path in DOCUMENTS:
         for language, block in BLOCK.findall(path.read_text(encoding="utf-8")):
-            text = re.sub(r"^ +", "", re.sub(r"\\\n", " ", block), flags=re.MULTILINE)
+            # One command a line.
+            text = re.sub(r"^ +", "", re.sub(r"\\\n", " ", block).replace(" && ", "\n"), flags=re.MULTILINE)
             if language in SHELL and any(map(ours, text.splitlines())):
                 yield pytest.param(text, id=f"{path.stem}-{text.splitlines()[0][:40]}")
 
