@@ -49,5 +49,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_show_sourcelink = False
+# Summaries of what a search finds are fetched, which pages opened from a disk may not.
+html_show_search_summary = False
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True

@@ -1,6 +1,6 @@
 """Draw the quickstart's cells as its teacher and its student place them: `docs/_static/quickstart.png`.
 
-    python scripts/quickstart_picture.py        (after `make quickstart`)
+python scripts/quickstart_picture.py        (after `make quickstart`)
 """
 
 from pathlib import Path

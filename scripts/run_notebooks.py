@@ -37,7 +37,10 @@ def kernel(folder: Path, environment: Mapping[str, str] | None = None) -> Iterat
         environment: Its environment; this process's own when left out.
     """
     client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3", timeout=600, record_timing=False)
-    with client.setup_kernel(cwd=str(folder), env=dict(environment or os.environ)):
+    environment = dict(os.environ if environment is None else environment)
+    # The commands that a notebook starts are those beside this Python.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    with client.setup_kernel(cwd=str(folder), env=environment):
         yield client
 
 

@@ -50,19 +50,21 @@ class Opened:
     requests: list[str]
 
 
-def open_page(path: Path, scratch: Path, *, script: str = "") -> Opened:
+def open_page(path: Path, scratch: Path, *, script: str = "", beside: bool = False, query: str = "") -> Opened:
     """Open a copy of a file, and wait until it has nothing more to do.
 
     Args:
         path: The page.
         scratch: A folder for the browser's own files.
         script: JavaScript to run when the page is drawn.
+        beside: Put the copy beside the file, for a page that is not whole by itself.
+        query: What stands behind the address, such as ``?q=word``.
     """
-    copied = scratch / "page.html"
+    copied = (path.parent if beside else scratch) / "page.html"
     # The libraries in the page hold the words of its end too.
     before, end, after = path.read_text(encoding="utf-8").rpartition("</body>")
     copied.write_text(f"{before}<script>{_WATCH.replace('SCRIPT', script)}</script>{end}{after}", encoding="utf-8")
-    done = _run(copied, scratch, "--dump-dom")
+    done = _run(copied, scratch, "--dump-dom", query=query)
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     requests = re.search(r'data-requests="([^"]*)"', done.stdout)
     return Opened(done.stdout, console, requests[1].split() if requests else ["the page did not end its work"])
@@ -76,6 +78,6 @@ def picture(
     _run(path, scratch, scheme, f"--window-size={size[0]},{size[1]}", f"--screenshot={target}")
 
 
-def _run(path, scratch, *options):
-    command = [CHROMIUM, *_OPTIONS, f"--user-data-dir={scratch / 'profile'}", *options, path.resolve().as_uri()]
+def _run(path, scratch, *options, query=""):
+    command = [CHROMIUM, *_OPTIONS, f"--user-data-dir={scratch / 'profile'}", *options, path.resolve().as_uri() + query]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
