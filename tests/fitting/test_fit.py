@@ -192,7 +192,7 @@ def test_settings_out_of_range_are_named(wrong):
 
 def test_without_accelerate_the_extra_is_named(given, monkeypatch):
     monkeypatch.setattr(refining.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"tahoe-distill\[fit\]"):
+    with pytest.raises(ImportError, match=r"\.\[fit\]"):
         fit_student(*given, STUDENT, settings=QUICK)
     assert fit_student(*given, STUDENT, settings=replace(QUICK, steps=0)).metrics
 
