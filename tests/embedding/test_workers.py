@@ -39,8 +39,7 @@ def children(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
-@pytest.mark.parametrize("option", ["workers", "devices"])
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("option", "sent"), [("workers", signal.SIGINT), ("devices", signal.SIGKILL)])
 def test_workers_end_with_their_parent(option, sent, adata, student_dir, tmp_path):
     adata.write_h5ad(tmp_path / "cells.h5ad")
     (tmp_path / "run.py").write_text(SLOW)
