@@ -25,10 +25,10 @@ quickstart: $(VENV)/.installed  ## Distil on real cells, write runs/quickstart/h
 JOBS ?= 2
 
 test: $(VENV)/.installed  ## Run the test suite
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations=15
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations=15
 
 coverage: $(VENV)/.installed  ## Run it, and say what it covers
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --cov
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --cov
 
 # Environments of users who only load a student: the newest transformers, and the oldest that is supported.
 SERVING_TORCH ?= 2.13.0
