@@ -76,4 +76,4 @@ style: $(VENV)/.installed  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## Remove run outputs and caches
-	rm -rf runs .coverage .mypy_cache .pytest_cache .ruff_cache build
+	rm -rf runs .coverage .mypy_cache .pytest_cache .ruff_cache build dist
