@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
@@ -28,9 +29,18 @@ def argument(image, name):
     return os.environ.get(name, default)
 
 
+def require_index(address):
+    """Skip where the index for torch without CUDA is out of reach."""
+    try:
+        urllib.request.urlopen(f"{address.rstrip('/')}/torch/", timeout=10).close()
+    except OSError as error:
+        pytest.skip(f"needs {address}, or another index named by TORCH_INDEX ({error})")
+
+
 @pytest.mark.parametrize("image", ["serve", "train-cpu"])
 def test_the_steps_of_an_image_give_a_command_that_runs(image, tmp_path):
     environment = {**os.environ, "TORCH_INDEX": argument(image, "TORCH_INDEX")}
+    require_index(environment["TORCH_INDEX"])
     environment["PATH"] = f"{tmp_path / 'venv/bin'}:{os.environ['PATH']}"
     environment.pop("PYTHONPATH", None)
     app = tmp_path / "app"
